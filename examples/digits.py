@@ -1,0 +1,118 @@
+"""KD-FixMatch on the digits that scikit-learn ships, with 20 labels.
+
+python examples/digits.py --output demo_output
+
+trains a supervised network, then KD-FixMatch, whose outer network is a FixMatch
+trained for as many steps; prints a table, draws the run, exports a SavedModel, loads
+it again and predicts. The test images take no part in training.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from kdfixmatch_keras import KDFixMatch
+from kdfixmatch_keras.baselines import Supervised
+from kdfixmatch_keras.plots import plot_run
+
+NUM_TEST = 500
+
+
+def load_split(labels_per_class: int, seed: int) -> dict[str, np.ndarray]:
+    """Labeled, unlabeled and test digits: uint8 (n, 8, 8, 1) and int (n,)."""
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype("uint8")[..., None]
+    labels = digits.target
+    order = np.random.default_rng(seed).permutation(len(images))
+    test, rest = order[:NUM_TEST], order[NUM_TEST:]
+    by_class = [rest[labels[rest] == digit] for digit in range(10)]
+    labeled = np.concatenate([indices[:labels_per_class] for indices in by_class])
+    # The unlabeled set holds no labeled image: those are used as such.
+    unlabeled = np.setdiff1d(rest, labeled)
+    parts = {"labeled": labeled, "unlabeled": unlabeled, "test": test}
+    return {
+        **{part: images[indices] for part, indices in parts.items()},
+        **{f"{part}_y": labels[indices] for part, indices in parts.items()},
+    }
+
+
+def main() -> None:
+    """Runs the demonstration."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--labels-per-class", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=15, help="for each network")
+    parser.add_argument("--steps-per-epoch", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="folder for figure and SavedModel")
+    options = parser.parse_args()
+
+    start = time.monotonic()
+    data = load_split(options.labels_per_class, options.seed)
+    labeled = (data["labeled"], data["labeled_y"])
+    settings = {
+        "backbone": "small_cnn",
+        "weak_augmentation": "shift",
+        "batch_size": 32,
+        "seed": options.seed,
+    }
+    length = {"epochs": options.epochs, "steps_per_epoch": options.steps_per_epoch}
+
+    supervised = Supervised(**settings)
+    supervised.fit(labeled, data["unlabeled"], verbose=2, **length)
+    model = KDFixMatch(**settings)
+    model.fit(labeled, data["unlabeled"], verbose=2, **length)
+
+    test = (data["test"], data["test_y"])
+    accuracies = {
+        "supervised": supervised.evaluate(*test)["accuracy"],
+        "FixMatch": model.outer.evaluate(*test, return_dict=True, verbose=0)[
+            "accuracy"
+        ],
+        "KD-FixMatch": model.evaluate(*test)["accuracy"],
+    }
+    print(f"\nTest accuracy with {len(data['labeled'])} labels, {NUM_TEST} images")
+    for method, accuracy in accuracies.items():
+        print(f"  {method:<12} {100 * accuracy:5.1f} %")
+    audit = model.trusted_set.audit(data["unlabeled_y"])
+    print(
+        f"Trusted set: {audit['size']} of {len(data['unlabeled'])} unlabeled images, "
+        f"{100 * audit['precision']:.1f} % of its labels are right"
+    )
+
+    if options.output is not None:
+        export_and_reload(model, data, accuracies, options.output)
+    print(f"Done in {time.monotonic() - start:.0f} s")
+
+
+def export_and_reload(
+    model: KDFixMatch,
+    data: dict[str, np.ndarray],
+    accuracies: dict[str, float],
+    output: Path,
+) -> None:
+    """Draws the run, exports the network, loads it as a server would, predicts."""
+    import tensorflow as tf
+
+    figure, saved_model = output / "run.png", output / "saved_model"
+    plot_run(model, figure, accuracies=accuracies, true_labels=data["unlabeled_y"])
+    if saved_model.exists():
+        shutil.rmtree(saved_model)
+    model.export(saved_model)
+    print(f"Wrote {figure} and {saved_model}")
+
+    served = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    images = data["test"][:10]
+    answer = served(images=tf.constant(images))
+    difference = np.abs(answer["probabilities"].numpy() - model.predict(images)).max()
+    names = [name.decode() for name in answer["class_name"].numpy()]
+    print(f"SavedModel reads {' '.join(names)}")
+    print(f"labels are       {' '.join(str(y) for y in data['test_y'][:10])}")
+    print(f"Largest difference to the live model: {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""KD-FixMatch: image classification from few labels, in Keras 3."""
+
+from kdfixmatch_keras import (
+    augmentation,
+    backbones,
+    baselines,
+    clustering,
+    losses,
+)
+from kdfixmatch_keras._version import __version__
+from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.kdfixmatch import KDFixMatch
+from kdfixmatch_keras.trusted_set import TrustedSet, TrustedSetBuilder
+
+__all__ = [
+    "FixMatch",
+    "KDFixMatch",
+    "TrustedSet",
+    "TrustedSetBuilder",
+    "__version__",
+    "augmentation",
+    "backbones",
+    "baselines",
+    "clustering",
+    "losses",
+]

@@ -1,0 +1,143 @@
+"""Training batches as a pure function of (seed, epoch, step)."""
+
+from functools import lru_cache
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdfixmatch_keras.sources import ImageSource, LabeledImages
+
+
+class PermutationStream:
+    """An endless sequence of indices: one random permutation after another.
+
+    Every index appears once before any appears again, and any stretch of the
+    sequence can be asked for without what came before it.
+
+    Args:
+        size: Number of indices, at least 1.
+        key: Integers that fix the sequence.
+    """
+
+    def __init__(self, size: int, key: tuple[int, ...]) -> None:
+        self.size = size
+        self.key = key
+        # A batch may straddle two permutations, and steps mostly come in order.
+        self._permutation = lru_cache(maxsize=4)(self._draw)
+
+    def _draw(self, cycle: int) -> np.ndarray:
+        return np.random.default_rng([*self.key, cycle]).permutation(self.size)
+
+    def take(self, start: int, count: int) -> np.ndarray:
+        """The int64 indices at positions `start` to `start + count`, `(count,)`."""
+        first, last = start // self.size, (start + count - 1) // self.size
+        cycles = [self._permutation(cycle) for cycle in range(first, last + 1)]
+        offset = start - first * self.size
+        return np.concatenate(cycles)[offset : offset + count]
+
+
+class FixMatchBatches(keras.utils.PyDataset):
+    """Batches for `FixMatch`, in the layout its docstring gives.
+
+    A batch depends on the seed, the epoch and the step alone: it can be drawn twice,
+    out of order or by another process, and a run resumes at any epoch. Pass `shuffle=
+    False` to `fit`, and `self.epoch_callback()` among its callbacks.
+
+    Args:
+        labeled: Labeled images, `n` of them.
+        unlabeled: Source of `N` unlabeled images, or None to train on labels alone.
+        trusted_labels: int32 `(N,)`, -1 where there is none, or None for all -1.
+        batch_size: Labeled images in a batch, `B`.
+        unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
+        steps_per_epoch: Batches in an epoch.
+        seed: Integer that fixes every batch.
+    """
+
+    def __init__(
+        self,
+        labeled: LabeledImages,
+        unlabeled: ImageSource | None,
+        trusted_labels: np.ndarray | None = None,
+        *,
+        batch_size: int,
+        unlabeled_ratio: int,
+        steps_per_epoch: int,
+        seed: int,
+    ) -> None:
+        super().__init__(workers=1)
+        self.labeled = labeled
+        self.unlabeled = unlabeled
+        self.trusted_labels = trusted_labels
+        self.batch_size = batch_size
+        self.unlabeled_batch_size = batch_size * unlabeled_ratio
+        self.steps_per_epoch = steps_per_epoch
+        self.epoch = 0
+        self._labeled_order = PermutationStream(len(labeled.images), (seed, 0))
+        if unlabeled is not None:
+            self._unlabeled_order = PermutationStream(len(unlabeled), (seed, 1))
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The batch of `step` in the current epoch."""
+        step = self.epoch * self.steps_per_epoch + step
+        chosen = self._labeled_order.take(step * self.batch_size, self.batch_size)
+        x = {"labeled": self.labeled.images[chosen]}
+        if self.unlabeled is not None:
+            index = self._unlabeled_order.take(
+                step * self.unlabeled_batch_size, self.unlabeled_batch_size
+            )
+            if self.trusted_labels is None:
+                x["trusted"] = np.full(len(index), -1, "int32")
+            else:
+                x["trusted"] = self.trusted_labels[index]
+            x["unlabeled"] = self.unlabeled[index]
+            x["unlabeled_index"] = index.astype("int32")
+        return x, self.labeled.labels[chosen]
+
+    def epoch_callback(self) -> Any:
+        """A callback that tells these batches which epoch is about to start.
+
+        Keras calls a data set's own epoch hooks once more than there are epochs when
+        a model is not yet built, so they cannot count.
+        """
+
+        def set_epoch(epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=set_epoch)
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """The images of a source in index order, for prediction and evaluation.
+
+    Args:
+        images: Source of `N` images.
+        labels: int32 `(N,)`, or None.
+        batch_size: Images in a batch; the last may have fewer.
+    """
+
+    def __init__(
+        self,
+        images: ImageSource,
+        labels: np.ndarray | None = None,
+        *,
+        batch_size: int = 256,
+    ) -> None:
+        super().__init__(workers=1)
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
+        """The images of batch `step`, and their labels where there are any."""
+        start = step * self.batch_size
+        chosen = np.arange(start, min(start + self.batch_size, len(self.images)))
+        if self.labels is None:
+            return (self.images[chosen],)
+        return self.images[chosen], self.labels[chosen]

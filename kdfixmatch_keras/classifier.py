@@ -1,0 +1,342 @@
+"""What every trainable classifier of the package shares: data, network, serving."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdfixmatch_keras import augmentation, backbones, export, losses, validation
+from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
+from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
+from kdfixmatch_keras.optimizers import build_optimizer
+from kdfixmatch_keras.sources import (
+    ImageSource,
+    LabeledImages,
+    check_image_size,
+    labeled_source,
+    unlabeled_source,
+)
+
+MIXED_PRECISION = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of one `fit`, all of one shape.
+
+    Attributes:
+        labeled: Labeled images.
+        unlabeled: Unlabeled images.
+        validation: Labeled images to evaluate on after each epoch, or None.
+    """
+
+    labeled: LabeledImages
+    unlabeled: ImageSource
+    validation: LabeledImages | None
+
+
+class ImageClassifier:
+    """A classifier of images trained with the parts of this package.
+
+    Subclasses say how: they implement `fit` and `serving_network`.
+
+    Args:
+        backbone: See `kdfixmatch_keras.backbones.build_network`.
+        weights: As above.
+        image_size: `(H, W)` to which images are resized; None keeps their own.
+        embedding_dim: Size of the embedding before the logits.
+        tau: See `FixMatch`, as are the next six.
+        lambda_u: As above.
+        weak_augmentation: As above.
+        strong_augmentation: As above.
+        teacher: As above.
+        ema_decay: As above.
+        batch_size: Labeled images in a batch, `B`.
+        unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
+        optimizer: See `kdfixmatch_keras.optimizers.build_optimizer`.
+        mixed_precision: True, False, `"auto"` (float16 on a GPU, float32 on a CPU)
+            or the name of a Keras dtype policy.
+        seed: Integer that fixes a run, or None.
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "efficientnetb0",
+        *,
+        weights: Any = "imagenet",
+        image_size: Sequence[int] | None = None,
+        embedding_dim: int = 256,
+        tau: float = 0.95,
+        lambda_u: float = 1.0,
+        weak_augmentation: Any = "flip_shift",
+        strong_augmentation: Any = "randaugment",
+        teacher: str = "ema",
+        ema_decay: float = 0.999,
+        batch_size: int = 64,
+        unlabeled_ratio: int = 7,
+        optimizer: Any = None,
+        mixed_precision: bool | str = "auto",
+        seed: int | None = None,
+    ) -> None:
+        backbones.check_backbone(backbone, weights)
+        self.backbone = backbone
+        self.weights = weights
+        self.image_size = check_image_size(image_size)
+        self.embedding_dim = validation.check_positive_integer(
+            "embedding_dim", embedding_dim
+        )
+        self.tau = validation.check_fraction("tau", tau)
+        self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
+        # Made and thrown away: a name that is unknown, or a package that is missing,
+        # must show here and not after an hour.
+        augmentation.get_weak(weak_augmentation)
+        augmentation.get_strong(strong_augmentation)
+        self.weak_augmentation = weak_augmentation
+        self.strong_augmentation = strong_augmentation
+        self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
+        self.ema_decay = validation.check_fraction(
+            "ema_decay", ema_decay, below_one=True
+        )
+        self.batch_size = validation.check_positive_integer("batch_size", batch_size)
+        self.unlabeled_ratio = validation.check_positive_integer(
+            "unlabeled_ratio", unlabeled_ratio
+        )
+        if optimizer is not None:
+            build_optimizer(optimizer, 1, pretrained=False)
+        self.optimizer = optimizer
+        if isinstance(mixed_precision, bool):
+            mixed_precision = "mixed_float16" if mixed_precision else "float32"
+        self.mixed_precision = validation.check_choice(
+            "mixed_precision", mixed_precision, MIXED_PRECISION
+        )
+        if seed is not None:
+            seed = validation.check_positive_integer("seed", seed, minimum=0)
+        self.seed = seed
+        self.class_names: list[str] | None = None
+
+    # Data
+
+    def load_data(
+        self, labeled: Any, unlabeled: Any, validation_data: Any = None
+    ) -> TrainingData:
+        """Opens what the user passed, and checks that it belongs together.
+
+        Raises:
+            TypeError: An argument is of a kind that holds no images.
+            ValueError: Images or labels are not usable; the message says which.
+        """
+        labeled_images = labeled_source(labeled, self.image_size)
+        shape = labeled_images.images.image_shape
+        unlabeled_images = unlabeled_source(unlabeled, self.image_size, shape[-1])
+        validation_images = None
+        if validation_data is not None:
+            validation_images = labeled_source(
+                validation_data,
+                self.image_size,
+                shape[-1],
+                class_names=labeled_images.class_names,
+                argument="validation_data",
+            )
+            _check_same_shape("validation_data", validation_images.images, shape)
+        _check_same_shape("unlabeled", unlabeled_images, shape)
+        return TrainingData(labeled_images, unlabeled_images, validation_images)
+
+    def steps_per_epoch(self, data: TrainingData, steps: int | None) -> int:
+        """`steps`, or as many as show each unlabeled image once."""
+        if steps is not None:
+            return validation.check_positive_integer("steps_per_epoch", steps)
+        batch = self.batch_size * self.unlabeled_ratio
+        return -(-len(data.unlabeled) // batch)
+
+    # Networks
+
+    def new_network(
+        self,
+        stage: str,
+        data: TrainingData,
+        *,
+        tau: float | None = None,
+        unlabeled_loss: Any = "ce",
+    ) -> FixMatch:
+        """An untrained network, with seeds of its own for each `stage`."""
+        seed = validation.derive_seed(self.seed, stage)
+        with _dtype_policy(self.mixed_precision) as policy, backbones.seeded(seed):
+            student = backbones.build_network(
+                self.backbone,
+                data.labeled.images.image_shape,
+                len(data.labeled.class_names),
+                weights=self.weights,
+                embedding_dim=self.embedding_dim,
+                seed=seed,
+                name=stage,
+            )
+            return FixMatch(
+                student,
+                tau=self.tau if tau is None else tau,
+                lambda_u=self.lambda_u,
+                unlabeled_loss=losses.get(unlabeled_loss),
+                teacher=self.teacher,
+                ema_decay=self.ema_decay,
+                weak_augmentation=_own_copy(self.weak_augmentation),
+                strong_augmentation=_own_copy(self.strong_augmentation),
+                seed=seed,
+                name=f"fixmatch_{stage}",
+                dtype=policy,
+            )
+
+    def train(
+        self,
+        network: FixMatch,
+        data: TrainingData,
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        trusted_labels: np.ndarray | None = None,
+        labels_only: bool = False,
+        callbacks: Sequence[Any] = (),
+        verbose: Any = "auto",
+    ) -> dict[str, list[float]]:
+        """Trains `network` with Keras's `fit` and returns `{metric: [per epoch]}`."""
+        seed = validation.derive_seed(self.seed, f"{network.name}/batches")
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        batches = FixMatchBatches(
+            data.labeled,
+            None if labels_only else data.unlabeled,
+            trusted_labels,
+            batch_size=self.batch_size,
+            unlabeled_ratio=self.unlabeled_ratio,
+            steps_per_epoch=steps_per_epoch,
+            seed=seed,
+        )
+        optimizer = build_optimizer(
+            self.optimizer,
+            epochs * steps_per_epoch,
+            pretrained=backbones.is_pretrained(self.backbone, self.weights),
+        )
+        network.compile(optimizer=optimizer)
+        history = network.fit(
+            batches,
+            epochs=epochs,
+            shuffle=False,
+            validation_data=None
+            if data.validation is None
+            else ImageBatches(data.validation.images, data.validation.labels),
+            callbacks=[batches.epoch_callback(), *callbacks],
+            verbose=verbose,
+        )
+        return {
+            name: [float(value) for value in values]
+            for name, values in history.history.items()
+        }
+
+    @property
+    def serving_network(self) -> FixMatch:
+        """The network that predicts; subclasses say which.
+
+        Raises:
+            RuntimeError: Nothing has been trained yet.
+        """
+        raise RuntimeError(
+            f"This {type(self).__name__} has no network yet. Call `fit` first, or "
+            "`load` a saved model."
+        )
+
+    # Use
+
+    def predict(
+        self, images: Any, batch_size: int = 256, verbose: Any = 0
+    ) -> np.ndarray:
+        """Class probabilities of images.
+
+        Args:
+            images: uint8 array `(n, H, W)` or `(n, H, W, C)`, a folder, or a
+                `tf.data.Dataset` of images. Other sizes are resized to that of the
+                training images.
+            batch_size: Images in one forward pass.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            float32 probabilities `(n, K)`, columns in the order of `class_names`,
+            rows in the order of the images (files: sorted by name).
+        """
+        network = self.serving_network
+        batches = ImageBatches(
+            self._open_images(network, images), batch_size=batch_size
+        )
+        return np.asarray(network.predict(batches, verbose=verbose))
+
+    def evaluate(
+        self, images: Any, labels: Any = None, batch_size: int = 256, verbose: Any = 0
+    ) -> dict[str, float]:
+        """Loss and accuracy on labeled images.
+
+        Args:
+            images: uint8 array `(n, H, W)` or `(n, H, W, C)` with `labels`; or,
+                without, what `fit` takes as labeled data.
+            labels: Integers `(n,)` in [0, K), or None.
+            batch_size: Images in one forward pass.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            `{"loss": mean cross-entropy in nats, "accuracy": in [0, 1]}`.
+        """
+        network = self.serving_network
+        height, width, channels = network.student.input_shape[1:]
+        data = labeled_source(
+            images if labels is None else (images, labels),
+            (height, width),
+            channels,
+            class_names=self.class_names,
+            argument="images",
+        )
+        batches = ImageBatches(data.images, data.labels, batch_size=batch_size)
+        results = network.evaluate(batches, return_dict=True, verbose=verbose)
+        return {name: float(value) for name, value in results.items()}
+
+    def export(self, path: Any, format: str = "tf_saved_model") -> None:
+        """Writes the network for serving; see `kdfixmatch_keras.export`."""
+        network = self.serving_network
+        if self.class_names is None:
+            raise RuntimeError("The network has no class names. Call `fit` first.")
+        export.export_network(network.teacher, self.class_names, path, format)
+
+    @staticmethod
+    def _open_images(network: FixMatch, images: Any) -> ImageSource:
+        height, width, channels = network.student.input_shape[1:]
+        return unlabeled_source(images, (height, width), channels, argument="images")
+
+
+def _check_same_shape(
+    argument: str, source: ImageSource, shape: tuple[int, int, int]
+) -> None:
+    if source.image_shape != shape:
+        raise ValueError(
+            f"`{argument}` must have images of the shape of `labeled`, {shape}. "
+            f"Received: {source.image_shape}. Pass image_size=(H, W) to resize all "
+            "images to one size."
+        )
+
+
+def _own_copy(augmentation_layer: Any) -> Any:
+    """A copy of a layer, so that two networks do not share its random state."""
+    if not isinstance(augmentation_layer, keras.layers.Layer):
+        return augmentation_layer
+    return type(augmentation_layer).from_config(augmentation_layer.get_config())
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[str]:
+    """Sets Keras's dtype policy while networks are built, and puts it back."""
+    if name == "auto":
+        on_gpu = bool(keras.distribution.list_devices("gpu"))
+        name = "mixed_float16" if on_gpu else "float32"
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield name
+    finally:
+        keras.config.set_dtype_policy(previous)

@@ -1,0 +1,101 @@
+"""Serving: a trained network as a SavedModel that needs nothing but TensorFlow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kdfixmatch_keras import validation
+from kdfixmatch_keras.files import written_aside
+
+FORMATS = ("tf_saved_model",)
+
+
+def export_network(
+    network: keras.Model, class_names: Sequence[str], path: Any, format: str
+) -> None:
+    """Writes `network` for serving.
+
+    A SavedModel has two signatures. Both return `probabilities`, float32 `(n, K)`,
+    `class_id`, int32 `(n,)`, and `class_name`, string `(n,)`.
+
+    * `serving_default` takes `images`, uint8 `(n, H, W, C)`; images of another size
+      are resized to that of the training images.
+    * `serve_bytes` takes `encoded`, string `(n,)`, each a JPEG or PNG file.
+
+    Args:
+        network: Functional model from uint8 `(n, H, W, C)` to logits `(n, K)`.
+        class_names: The `K` names.
+        path: Folder to write. It must be new or empty.
+        format: `"tf_saved_model"`.
+
+    Raises:
+        ValueError: `format` is unknown, or `path` is not new or empty.
+        RuntimeError: Keras runs on another backend than TensorFlow.
+    """
+    validation.check_choice("format", format, FORMATS)
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(
+            f"`path` must be a new or an empty folder. Received: path={str(path)!r}"
+        )
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "A SavedModel is written by TensorFlow, but Keras runs on "
+            f"{keras.backend.backend()}. Save the model, then load and export it in a "
+            "process started with KERAS_BACKEND=tensorflow."
+        )
+    archive = _build_archive(network, class_names)
+    with written_aside(path) as temporary:
+        archive.write_out(str(temporary), verbose=False)
+
+
+def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:
+    import tensorflow as tf
+
+    height, width, channels = network.input_shape[1:]
+    names = tf.constant(list(class_names))
+
+    def resize(images: Any) -> Any:
+        resized = tf.image.resize(images, (height, width), antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+    def serve(images: Any) -> dict[str, Any]:
+        images = tf.ensure_shape(resize(images), (None, height, width, channels))
+        logits = tf.cast(network(images, training=False), tf.float32)
+        class_id = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        return {
+            "probabilities": tf.nn.softmax(logits, axis=-1),
+            "class_id": class_id,
+            "class_name": tf.gather(names, class_id),
+        }
+
+    def decode(encoded: Any) -> Any:
+        # This op decodes PNG as well. The accurate transform gives Pillow's pixels,
+        # those that a folder was trained on.
+        image = tf.io.decode_jpeg(
+            encoded, channels=channels, dct_method="INTEGER_ACCURATE"
+        )
+        return resize(image)
+
+    def serve_bytes(encoded: Any) -> dict[str, Any]:
+        return serve(
+            tf.map_fn(
+                decode,
+                encoded,
+                fn_output_signature=tf.TensorSpec((height, width, channels), tf.uint8),
+            )
+        )
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        "serving_default",
+        serve,
+        [tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")],
+    )
+    archive.add_endpoint(
+        "serve_bytes", serve_bytes, [tf.TensorSpec((None,), tf.string, name="encoded")]
+    )
+    return archive

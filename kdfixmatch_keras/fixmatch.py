@@ -1,0 +1,323 @@
+"""The FixMatch network: student, teacher, and the loss of one training step."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kdfixmatch_keras import augmentation, losses, validation
+from kdfixmatch_keras.augmentation.pixels import to_uint8
+
+TEACHERS = ("ema", "shared")
+
+
+@keras.saving.register_keras_serializable(package="kdfixmatch_keras")
+class FixMatch(keras.Model):
+    """Trains a classifier on labeled and unlabeled images.
+
+    One class serves both stages of KD-FixMatch. The outer network sees no trusted
+    labels; the inner network sees some, and a robust loss.
+
+    With `q` the teacher's probabilities on the weak view of an unlabeled image,
+    the target of its strong view is (Heuristic 1 of the paper)
+
+    * `argmax q` where `max q >= tau`: the network's own confident label wins;
+    * the trusted label otherwise, where there is one;
+    * none otherwise: the image does not contribute.
+
+    The loss is `cross_entropy(labeled) + lambda_u * unlabeled`, where `unlabeled`
+    is the sum of `unlabeled_loss` over the images that have a target, divided by
+    the number of *all* unlabeled images in the batch.
+
+    The teacher is an exponential moving average of the student, batch-norm moments
+    included: an average of weights with the moments of another network would be
+    evaluated on statistics it never produced. Its decay is warmed up,
+    `min(ema_decay, (1 + t) / (10 + t))`, or a short run would never forget its
+    random start. Evaluation, prediction and export use the teacher.
+
+    A training batch is a dictionary and a vector of labels:
+
+    * `"labeled"`: uint8 `(B, H, W, C)`, the labeled images;
+    * `"trusted"`: int32 `(M,)`, the trusted label of each unlabeled image or -1;
+    * `"unlabeled"`: uint8 `(M, H, W, C)`;
+    * `"unlabeled_index"`: int32 `(M,)`, the images' positions in their source;
+    * labels: int32 `(B,)`.
+
+    A batch without the three unlabeled entries trains on the labels alone.
+    `evaluate` and `predict` take plain uint8 images `(n, H, W, C)`; the output is
+    float32 probabilities `(n, K)`.
+
+    Args:
+        student: Functional `keras.Model` from uint8 images to float32 logits
+            `(n, K)`, with the embedding in a layer named `"embedding"`; see
+            `kdfixmatch_keras.backbones.build_network`.
+        tau: Confidence from which the network's own label is used, in [0, 1].
+        lambda_u: Weight of the unlabeled term, at least 0.
+        unlabeled_loss: Name in `kdfixmatch_keras.losses` or a `keras.losses.Loss`
+            on integer targets and logits.
+        teacher: Where targets come from: `"ema"`, or `"shared"`, the student
+            itself without a gradient, as in the first FixMatch. Both keep the
+            average for evaluation.
+        ema_decay: Decay of the average per step, in [0, 1).
+        weak_augmentation: Name or Keras layer; see `kdfixmatch_keras.augmentation`.
+        strong_augmentation: Name or Keras layer, applied to a weak view.
+        seed: Integer that fixes the augmentations, or None.
+        **kwargs: `name` and `dtype` of the model. `dtype` must be the policy of the
+            student, or mixed_float16 would train without loss scaling.
+
+    Raises:
+        ValueError: An argument is out of range or a name is unknown.
+        TypeError: `student` is not a `keras.Model`.
+
+    Reference:
+        - [Sohn et al., 2020](https://arxiv.org/abs/2001.07685), equations 3 and 4
+        - [Wang et al., 2023](https://arxiv.org/abs/2309.05826), Heuristic 1
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        *,
+        tau: float = 0.95,
+        lambda_u: float = 1.0,
+        unlabeled_loss: Any = "ce",
+        teacher: str = "ema",
+        ema_decay: float = 0.999,
+        weak_augmentation: Any = "flip_shift",
+        strong_augmentation: Any = "randaugment",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(student, keras.Model):
+            raise TypeError(
+                "`student` must be a keras.Model, as `backbones.build_network` makes "
+                f"it. Received: student={student!r}"
+            )
+        self.tau = validation.check_fraction("tau", tau)
+        self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
+        self.ema_decay = validation.check_fraction(
+            "ema_decay", ema_decay, below_one=True
+        )
+        self.target_source = validation.check_choice("teacher", teacher, TEACHERS)
+        self.seed = seed
+        self.unlabeled_loss = losses.get(unlabeled_loss)
+        self.weak_augmentation = augmentation.get_weak(
+            weak_augmentation, validation.derive_seed(seed, "weak")
+        )
+        self.strong_augmentation = augmentation.get_strong(
+            strong_augmentation, validation.derive_seed(seed, "strong")
+        )
+
+        self.student = student
+        self.teacher = keras.models.clone_model(student)
+        self.teacher.name = f"{student.name}_teacher"
+        # Through numpy: JAX would otherwise share the buffers of both networks.
+        self.teacher.set_weights(student.get_weights())
+        self.teacher.trainable = False
+        self.num_updates = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False, name="t"
+        )
+
+        self._supervised_loss = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True
+        )
+        self._probability_loss = keras.losses.SparseCategoricalCrossentropy()
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        self.supervised_loss_tracker = keras.metrics.Mean(name="supervised_loss")
+        self.unlabeled_loss_tracker = keras.metrics.Mean(name="unlabeled_loss")
+        self.mask_rate = keras.metrics.Mean(name="mask_rate")
+        self.trusted_share = keras.metrics.Mean(name="trusted_share")
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns teacher probabilities, or a training batch's logits.
+
+        Args:
+            inputs: uint8 images `(n, H, W, C)`, or a training batch.
+            training: Whether the augmentations and batch norm are in training mode.
+
+        Returns:
+            For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
+            dictionary of float32 logits: `"labeled"` `(B, K)`, `"strong"` `(M, K)`
+            of the student, and `"target"` `(M, K)` without gradient.
+        """
+        if not isinstance(inputs, dict):
+            return self.probabilities(self.teacher(inputs, training=False))
+
+        labeled = self._weak_view(inputs["labeled"], training)
+        if "unlabeled" not in inputs:
+            return {"labeled": self.student(labeled, training=training)}
+        weak = self._weak_view(inputs["unlabeled"], training)
+        strong = self._strong_view(inputs["unlabeled"], training)
+        num_labeled, num_unlabeled = ops.shape(labeled)[0], ops.shape(strong)[0]
+        # One forward pass, so that batch norm sees one population.
+        views = [labeled, strong]
+        if self.target_source == "shared":
+            views.append(weak)
+        logits = self.student(ops.concatenate(views, axis=0), training=training)
+        if self.target_source == "shared":
+            target = logits[num_labeled + num_unlabeled :]
+        else:
+            target = self.teacher(weak, training=False)
+        return {
+            "labeled": logits[:num_labeled],
+            "strong": logits[num_labeled : num_labeled + num_unlabeled],
+            "target": ops.stop_gradient(target),
+        }
+
+    @staticmethod
+    def probabilities(logits: Any) -> Any:
+        """Softmax in float32 whatever the precision of `logits` `(n, K)`."""
+        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+
+    def _weak_view(self, images: Any, training: bool) -> Any:
+        return to_uint8(self.weak_augmentation(images, training=training))
+
+    def _strong_view(self, images: Any, training: bool) -> Any:
+        weak = self._weak_view(images, training)
+        return to_uint8(self.strong_augmentation(weak, training=training))
+
+    def targets(self, logits: Any, trusted: Any) -> tuple[Any, Any, Any]:
+        """Heuristic 1: the target of each unlabeled image, and whether it has one.
+
+        Args:
+            logits: Float `(M, K)`, the teacher's logits on the weak views.
+            trusted: int32 `(M,)`, trusted labels, -1 where there is none.
+
+        Returns:
+            `labels`, int32 `(M,)` in [0, K), meaningless where masked; `mask`, bool
+            `(M,)`, True where there is a target; `from_trusted`, bool `(M,)`, True
+            where the target is the trusted label.
+        """
+        probabilities = self.probabilities(logits)
+        own = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+        confident = ops.max(probabilities, axis=-1) >= self.tau
+        is_trusted = trusted >= 0
+        from_trusted = ops.logical_and(is_trusted, ops.logical_not(confident))
+        labels = ops.where(from_trusted, ops.cast(trusted, "int32"), own)
+        return labels, ops.logical_or(confident, is_trusted), from_trusted
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Computes the scalar loss and updates the metrics that belong to it."""
+        if not isinstance(x, dict):
+            self.accuracy.update_state(y, y_pred, sample_weight)
+            return self._probability_loss(y, y_pred, sample_weight)
+
+        supervised = self._supervised_loss(y, y_pred["labeled"])
+        self.accuracy.update_state(y, y_pred["labeled"])
+        self.supervised_loss_tracker.update_state(supervised)
+        loss = supervised
+        if "strong" in y_pred:
+            labels, mask, from_trusted = self.targets(y_pred["target"], x["trusted"])
+            values = losses.per_sample(self.unlabeled_loss, labels, y_pred["strong"])
+            # `where`, not a product: a masked infinity must not become a NaN.
+            unlabeled = ops.mean(ops.where(mask, values, ops.zeros_like(values)))
+            loss = loss + self.lambda_u * unlabeled
+            mask = ops.cast(mask, "float32")
+            self.unlabeled_loss_tracker.update_state(unlabeled)
+            self.mask_rate.update_state(ops.mean(mask))
+            self.trusted_share.update_state(
+                ops.cast(from_trusted, "float32"), sample_weight=mask
+            )
+        for regularization in self.student.losses:
+            loss = loss + ops.cast(regularization, loss.dtype)
+        return loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Returns the metrics, in evaluation only those that mean something there."""
+        results: dict[str, Any] = self.get_metrics_result()
+        if isinstance(x, dict):
+            return results
+        return {name: results[name] for name in ("loss", "accuracy")}
+
+    def train_step(self, *args: Any) -> Any:
+        """One step of Keras's own trainer, after which the teacher follows."""
+        if keras.backend.backend() != "jax":
+            logs = super().train_step(*args)
+            self._update_teacher()
+            return logs
+        logs, (trainable, non_trainable, optimizer, metrics) = super().train_step(*args)
+        mapping = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            self._update_teacher()
+        non_trainable = [
+            scope.get_current_value(variable)
+            for variable in self.non_trainable_variables
+        ]
+        return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def _update_teacher(self) -> None:
+        self.num_updates.assign(self.num_updates + 1)
+        step = ops.cast(self.num_updates, "float32")
+        decay = ops.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
+        for student, teacher in zip(
+            self.student.weights, self.teacher.weights, strict=True
+        ):
+            teacher.assign(
+                ops.cast(teacher, "float32") * decay
+                + ops.cast(student, "float32") * (1.0 - decay)
+            )
+
+    def start_from(self, other: "FixMatch") -> None:
+        """Sets student and teacher to the weights of the teacher of `other`."""
+        weights = other.teacher.get_weights()
+        self.student.set_weights(weights)
+        self.teacher.set_weights(weights)
+
+    def embedder(self) -> keras.Model:
+        """The teacher as a model from uint8 images to embeddings and logits."""
+        return keras.Model(
+            self.teacher.input,
+            {
+                "embeddings": self.teacher.get_layer("embedding").output,
+                "logits": self.teacher.output,
+            },
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, serialised."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "student": serialize(self.student),
+            "tau": self.tau,
+            "lambda_u": self.lambda_u,
+            "unlabeled_loss": serialize(self.unlabeled_loss),
+            "teacher": self.target_source,
+            "ema_decay": self.ema_decay,
+            "weak_augmentation": serialize(self.weak_augmentation),
+            "strong_augmentation": serialize(self.strong_augmentation),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "FixMatch":
+        """Builds the network that `get_config` describes."""
+        config = dict(config)
+        for key in (
+            "student",
+            "unlabeled_loss",
+            "weak_augmentation",
+            "strong_augmentation",
+            "dtype",
+        ):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(
+                    config[key], custom_objects=custom_objects
+                )
+        return cls(**config)

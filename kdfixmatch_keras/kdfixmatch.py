@@ -1,0 +1,276 @@
+"""KD-FixMatch: the three steps of the paper behind `fit`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdfixmatch_keras import checkpoints, losses, validation
+from kdfixmatch_keras import clustering as clusterings
+from kdfixmatch_keras.batches import ImageBatches
+from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
+from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.trusted_set import TrustedSet, TrustedSetBuilder
+
+INNER_INITS = ("fresh", "outer")
+
+
+class KDFixMatch(ImageClassifier):
+    """Trains an image classifier on a few labels and many unlabeled images.
+
+    `fit` follows the published description in three steps:
+
+    1. An outer network is trained with FixMatch.
+    2. Its labels of the unlabeled images are kept where it is confident *and* a
+       clustering of its embeddings agrees: the trusted set.
+    3. An inner network is trained with FixMatch on labels, unlabeled images and
+       trusted set, with a robust loss: trusted labels stand in wherever it is not
+       confident itself.
+
+    Example:
+    ```python
+    model = KDFixMatch(backbone="efficientnetb0", seed=0)
+    model.fit("photos/labeled", "photos/unlabeled", epochs=20)
+    model.predict("photos/new")
+    ```
+
+    Args:
+        backbone: Name in `keras.applications` in lower case, `"small_cnn"`,
+            `"wide_resnet_28_2"`, a `keras.Model` or a callable
+            `(input_shape) -> keras.Model`; see `backbones.build_network`.
+        weights: None, `"imagenet"` or the path of a weights file; for names in
+            `keras.applications` only, others ignore `"imagenet"`.
+        image_size: `(H, W)` to which images are resized; None keeps their own.
+        embedding_dim: Size of the embedding before the logits.
+        tau: Confidence from which the outer network's own label counts, in [0, 1].
+        tau_select: Confidence from which a label can become trusted, in [0, 1].
+        tau_inner: As `tau`, for the inner network.
+        unlabeled_loss: Loss of the inner network on unlabeled images: a name in
+            `losses` or a `keras.losses.Loss`. The outer network uses cross-entropy.
+        lambda_u: Weight of the unlabeled term, at least 0.
+        clustering: `"dec"`, `"kmeans"`, `"spectral"` or an object with
+            `fit_predict(embeddings)`.
+        weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
+        strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer.
+        teacher: `"ema"` or `"shared"`; see `FixMatch`.
+        ema_decay: Decay of the teacher's average per step, in [0, 1).
+        batch_size: Labeled images in a batch.
+        unlabeled_ratio: Unlabeled images in a batch for each labeled one.
+        optimizer: Name or Keras optimizer; None for the reference set-up, see
+            `optimizers.build_optimizer`.
+        mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU), True, False
+            or the name of a Keras dtype policy.
+        inner_init: `"fresh"` starts the inner network anew, `"outer"` from the outer
+            network's teacher.
+        seed: Integer of at least 0 that fixes a run, bit for bit on a CPU; or None.
+
+    Attributes:
+        outer: `FixMatch`, the outer network, or None before `fit`.
+        inner: `FixMatch`, the inner network, which predicts; or None.
+        trusted_set: `TrustedSet`, or None.
+        history: `{"outer" | "inner": {metric: [per epoch]}}`.
+        class_names: Names of the `K` classes, or None.
+
+    Raises:
+        ValueError: An argument is out of range, or a name is unknown.
+        TypeError: An argument is of the wrong kind.
+
+    Reference:
+        - [Wang et al., 2023](https://arxiv.org/abs/2309.05826)
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "efficientnetb0",
+        *,
+        weights: Any = "imagenet",
+        image_size: Sequence[int] | None = None,
+        embedding_dim: int = 256,
+        tau: float = 0.95,
+        tau_select: float = 0.80,
+        tau_inner: float = 0.95,
+        unlabeled_loss: Any = "sce",
+        lambda_u: float = 1.0,
+        clustering: Any = "dec",
+        weak_augmentation: Any = "flip_shift",
+        strong_augmentation: Any = "randaugment",
+        teacher: str = "ema",
+        ema_decay: float = 0.999,
+        batch_size: int = 64,
+        unlabeled_ratio: int = 7,
+        optimizer: Any = None,
+        mixed_precision: bool | str = "auto",
+        inner_init: str = "fresh",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            backbone,
+            weights=weights,
+            image_size=image_size,
+            embedding_dim=embedding_dim,
+            tau=tau,
+            lambda_u=lambda_u,
+            weak_augmentation=weak_augmentation,
+            strong_augmentation=strong_augmentation,
+            teacher=teacher,
+            ema_decay=ema_decay,
+            batch_size=batch_size,
+            unlabeled_ratio=unlabeled_ratio,
+            optimizer=optimizer,
+            mixed_precision=mixed_precision,
+            seed=seed,
+        )
+        self.tau_select = validation.check_fraction("tau_select", tau_select)
+        self.tau_inner = validation.check_fraction("tau_inner", tau_inner)
+        losses.get(unlabeled_loss)
+        self.unlabeled_loss = unlabeled_loss
+        clusterings.get(clustering, num_clusters=2)
+        self.clustering = clustering
+        self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
+        self.outer: FixMatch | None = None
+        self.inner: FixMatch | None = None
+        self.trusted_set: TrustedSet | None = None
+        self.history: dict[str, dict[str, list[float]]] = {}
+        self.unsaved_arguments: list[str] = []
+
+    def fit(
+        self,
+        labeled: Any,
+        unlabeled: Any,
+        validation_data: Any = None,
+        epochs: int = 100,
+        outer_epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        callbacks: Sequence[Any] | None = None,
+        verbose: Any = "auto",
+    ) -> dict[str, dict[str, list[float]]]:
+        """Trains the outer network, selects the trusted set, trains the inner one.
+
+        Args:
+            labeled: Tuple `(x, y)` of a uint8 array `(n, H, W)` or `(n, H, W, C)`
+                and integers `(n,)`; a `tf.data.Dataset` of `(image, label)`; or a
+                folder with one sub-folder per class.
+            unlabeled: uint8 array or memory map, a `tf.data.Dataset` of images, or
+                a folder, flat or nested.
+            validation_data: As `labeled`; evaluated after each epoch. It chooses
+                nothing: the last weights are kept.
+            epochs: Epochs of the inner network.
+            outer_epochs: Epochs of the outer network; None for as many.
+            steps_per_epoch: Batches in an epoch; None for one pass over the
+                unlabeled images.
+            callbacks: Keras callbacks, called in both stages.
+            verbose: As in `keras.Model.fit`; 0 is silent.
+
+        Returns:
+            `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
+
+        Raises:
+            TypeError: An argument is of the wrong kind.
+            ValueError: The images or labels are not usable, or a number is out of
+                range. Nothing has been trained then.
+        """
+        if self.unsaved_arguments:
+            raise RuntimeError(
+                "This model was loaded, and its own code was not saved with it: "
+                f"{', '.join(self.unsaved_arguments)}. To train again, make a "
+                "KDFixMatch with these arguments."
+            )
+        epochs = validation.check_positive_integer("epochs", epochs)
+        if outer_epochs is None:
+            outer_epochs = epochs
+        outer_epochs = validation.check_positive_integer("outer_epochs", outer_epochs)
+        data = self.load_data(labeled, unlabeled, validation_data)
+        options = {
+            "steps_per_epoch": self.steps_per_epoch(data, steps_per_epoch),
+            "callbacks": list(callbacks or ()),
+            "verbose": verbose,
+        }
+        say = _Narrator(verbose)
+        self.class_names = data.labeled.class_names
+        self.inner, self.trusted_set, self.history = None, None, {}
+
+        say(
+            f"Outer network: {len(data.labeled.images)} labeled and "
+            f"{len(data.unlabeled)} unlabeled images, {len(self.class_names)} classes"
+        )
+        self.outer = self.new_network("outer", data)
+        self.history["outer"] = self.train(
+            self.outer, data, epochs=outer_epochs, **options
+        )
+
+        say("Trusted set: labeling and clustering the unlabeled images")
+        self.trusted_set = self._select(self.outer, data, verbose)
+        say(
+            f"Trusted set: {self.trusted_set.num_confident} of {len(data.unlabeled)} "
+            f"labels are confident, {len(self.trusted_set)} of them are trusted"
+        )
+
+        say("Inner network")
+        inner = self.new_network(
+            "inner", data, tau=self.tau_inner, unlabeled_loss=self.unlabeled_loss
+        )
+        if self.inner_init == "outer":
+            inner.start_from(self.outer)
+        self.history["inner"] = self.train(
+            inner,
+            data,
+            epochs=epochs,
+            trusted_labels=self.trusted_set.dense_labels(),
+            **options,
+        )
+        self.inner = inner
+        return self.history
+
+    def _select(self, outer: FixMatch, data: TrainingData, verbose: Any) -> TrustedSet:
+        """The trusted set: every unlabeled image once, in index order, as it is."""
+        outputs = outer.embedder().predict(
+            ImageBatches(data.unlabeled), verbose=verbose
+        )
+        logits = np.asarray(outputs["logits"], "float32")
+        builder = TrustedSetBuilder(
+            tau_select=self.tau_select,
+            clustering=self.clustering,
+            seed=validation.derive_seed(self.seed, "clustering"),
+        )
+        return builder.build(
+            keras.ops.convert_to_numpy(FixMatch.probabilities(logits)),
+            outputs["embeddings"],
+        )
+
+    @property
+    def serving_network(self) -> FixMatch:
+        """The inner network."""
+        if self.inner is None:
+            return super().serving_network
+        return self.inner
+
+    def save(self, path: Any) -> None:
+        """Writes both networks, the trusted set and the settings.
+
+        Args:
+            path: A file name ending in `.zip`, or a folder. It is replaced if it
+                holds a saved model, and refused if it holds anything else.
+        """
+        checkpoints.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> "KDFixMatch":
+        """Reads what `save` wrote. No pickled code is run.
+
+        Raises:
+            ValueError: `path` does not hold a saved model.
+        """
+        model: KDFixMatch = checkpoints.load(cls, path)
+        return model
+
+
+class _Narrator:
+    """Prints a line for each stage, unless the user wants silence."""
+
+    def __init__(self, verbose: Any) -> None:
+        self.silent = verbose == 0
+
+    def __call__(self, line: str) -> None:
+        if not self.silent:
+            print(line, flush=True)

@@ -1,0 +1,131 @@
+"""The figure of a run: accuracies, losses, mask rate, and the trusted set."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdfixmatch_keras.files import written_aside
+
+STAGE_COLORS = {"outer": "tab:orange", "inner": "tab:blue"}
+
+
+def plot_run(
+    model: Any,
+    path: Any,
+    *,
+    accuracies: Mapping[str, float] | None = None,
+    true_labels: Any = None,
+) -> None:
+    """Draws how a `KDFixMatch` was trained, as a picture of four panels.
+
+    Args:
+        model: A trained `KDFixMatch`.
+        path: File to write; its suffix chooses the format (`.png`, `.svg`, `.pdf`).
+        accuracies: Test accuracy in [0, 1] by method, drawn as bars; None draws the
+            validation accuracy of each epoch instead, where there was validation.
+        true_labels: Integers `(N,)`, the classes of the unlabeled images where they
+            are known; the last panel then shows the precision of the trusted set by
+            class, else its size by class.
+
+    Raises:
+        ImportError: matplotlib is missing.
+        RuntimeError: `model` has not been trained.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Figures need matplotlib: pip install 'kdfixmatch-keras[plots]'"
+        ) from error
+    if model.trusted_set is None:
+        raise RuntimeError("`model` must be trained. Call `fit` first.")
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    panels = figure.subplots(2, 2)
+    _draw_accuracy(panels[0, 0], model, accuracies)
+    _draw_losses(panels[0, 1], model)
+    _draw_mask_rate(panels[1, 0], model)
+    _draw_trusted_set(panels[1, 1], model, true_labels)
+    with written_aside(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _draw_accuracy(
+    axes: Any, model: Any, accuracies: Mapping[str, float] | None
+) -> None:
+    if accuracies is not None:
+        bars = axes.bar(
+            list(accuracies),
+            [100 * accuracy for accuracy in accuracies.values()],
+            color=["tab:gray", *STAGE_COLORS.values()],
+        )
+        axes.bar_label(bars, fmt="%.1f")
+        axes.set(title="Test accuracy (%)", ylim=(0, 105))
+        return
+    for stage, history in model.history.items():
+        accuracy = 100 * np.asarray(history.get("val_accuracy", []))
+        axes.plot(
+            np.arange(1, len(accuracy) + 1),
+            accuracy,
+            color=STAGE_COLORS[stage],
+            label=f"{stage} network",
+        )
+    axes.set(title="Validation accuracy (%)", xlabel="epoch")
+    axes.legend()
+
+
+def _draw_losses(axes: Any, model: Any) -> None:
+    styles = {"supervised_loss": "-", "unlabeled_loss": "--"}
+    for stage, history in model.history.items():
+        for name, style in styles.items():
+            axes.plot(
+                np.arange(1, len(history[name]) + 1),
+                history[name],
+                style,
+                color=STAGE_COLORS[stage],
+                label=f"{stage}: {name.replace('_', ' ')}",
+            )
+    axes.set(title="Training losses (nats)", xlabel="epoch", yscale="log")
+    axes.legend()
+
+
+def _draw_mask_rate(axes: Any, model: Any) -> None:
+    for stage, history in model.history.items():
+        epochs = np.arange(1, len(history["mask_rate"]) + 1)
+        axes.plot(
+            epochs,
+            100 * np.asarray(history["mask_rate"]),
+            color=STAGE_COLORS[stage],
+            label=f"{stage}: unlabeled images with a target",
+        )
+    axes.plot(
+        epochs,
+        100 * np.asarray(model.history["inner"]["trusted_share"]),
+        ":",
+        color=STAGE_COLORS["inner"],
+        label="inner: of these, target from the trusted set",
+    )
+    axes.set(title="Targets of unlabeled images (%)", xlabel="epoch", ylim=(0, 105))
+    axes.legend()
+
+
+def _draw_trusted_set(axes: Any, model: Any, true_labels: Any) -> None:
+    trusted = model.trusted_set
+    sizes = np.bincount(trusted.labels, minlength=len(model.class_names))
+    heights: Any = sizes
+    title = "Trusted images by class"
+    if true_labels is not None:
+        right = np.asarray(true_labels)[trusted.indices] == trusted.labels
+        correct = np.bincount(trusted.labels[right], minlength=len(model.class_names))
+        heights = 100 * correct / np.maximum(sizes, 1)
+        title = "Precision of the trusted set (%), and its size"
+        axes.set_ylim(0, 112)
+    bars = axes.bar(np.arange(len(sizes)), heights, color="tab:green")
+    axes.bar_label(bars, [str(size) for size in sizes], fontsize=8)
+    axes.set_xticks(
+        np.arange(len(sizes)),
+        model.class_names,
+        rotation=45 if max(map(len, model.class_names)) > 3 else 0,
+    )
+    axes.set(title=title)

@@ -1,0 +1,97 @@
+"""Images in a NumPy array or a memory-mapped file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.pixels import (
+    Images,
+    check_channels,
+    check_image_size,
+    check_uint8,
+    conform,
+)
+
+
+class ArraySource(ImageSource):
+    """Images in a NumPy array or `np.memmap`, which is never copied whole.
+
+    Args:
+        images: uint8 array of shape (N, H, W), grayscale, or (N, H, W, C) with C 1
+            (grayscale), 3 (RGB) or 4 (RGBA, whose alpha is dropped).
+        image_size: `(height, width)`. Each batch is resized to it as it is read.
+            `None`: the size of the array.
+        channels: 1 or 3. `None`: those of the array.
+        argument: Name that error messages give to `images`.
+
+    Attributes:
+        images: View of the array given, of shape (N, H, W, 1 or 3).
+
+    Raises:
+        TypeError: If `images` is not a NumPy array.
+        ValueError: If its shape or dtype is not one of those above, or it holds no
+            image.
+    """
+
+    def __init__(
+        self,
+        images: npt.NDArray[Any],
+        image_size: Sequence[int] | None = None,
+        channels: int | None = None,
+        *,
+        argument: str = "images",
+    ) -> None:
+        """Checks the array and reads no pixel, unless to report a NaN."""
+        size = check_image_size(image_size)
+        check_channels(channels)
+        self.images = _channels_last(images, argument)
+        height, width, own_channels = self.images.shape[1:]
+        super().__init__((*(size or (height, width)), channels or own_channels))
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self.images)
+
+    def _read(self, indices: npt.NDArray[np.int64]) -> Images:
+        # Indexing a memmap gives a memmap; its subclass slows everything after it.
+        return conform(np.asarray(self.images[indices]), self.image_shape)
+
+
+def _channels_last(images: npt.NDArray[Any], argument: str) -> Images:
+    """Checks an array and views it as (N, H, W, 1 or 3)."""
+    if not isinstance(images, np.ndarray):
+        raise TypeError(
+            f"`{argument}` must hold its images in a NumPy array. Received: type="
+            f"{type(images).__name__}. Convert it with `np.asarray`."
+        )
+    if images.dtype.kind == "O":
+        check_uint8(images, argument)
+    if images.ndim not in (3, 4):
+        raise ValueError(
+            f"`{argument}` must hold images of shape (N, H, W) or (N, H, W, C). "
+            f"Received: shape={images.shape}. A single image is `image[None]`."
+        )
+    if len(images) == 0:
+        raise ValueError(
+            f"`{argument}` must hold at least one image. Received: shape={images.shape}"
+        )
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if 0 in images.shape:
+        raise ValueError(
+            f"`{argument}` must hold images of at least one pixel. Received: "
+            f"shape={images.shape}"
+        )
+    if images.shape[-1] not in (1, 3, 4):
+        remedy = "Keep the grayscale, RGB or RGBA channels."
+        if images.shape[1] in (1, 3, 4):
+            remedy = "Move the channels last with `images.transpose(0, 2, 3, 1)`."
+        raise ValueError(
+            f"`{argument}` must hold images of 1, 3 or 4 channels, channels last. "
+            f"Received: shape={images.shape}. {remedy}"
+        )
+    check_uint8(images, argument)
+    return images[..., :3]

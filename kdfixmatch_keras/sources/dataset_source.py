@@ -1,0 +1,251 @@
+"""Images of a `tf.data.Dataset`, spooled once into random access.
+
+TensorFlow is not imported: whoever passes a dataset has done so.
+"""
+
+import os
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdfixmatch_keras.sources.array_source import ArraySource
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.labels import integer_labels
+from kdfixmatch_keras.sources.pixels import (
+    Images,
+    check_channels,
+    check_image_size,
+    check_uint8,
+    conform,
+)
+
+_INFINITE = -1  # tf.data.INFINITE_CARDINALITY
+
+
+def is_dataset(data: object) -> bool:
+    """Tells a `tf.data.Dataset` without importing TensorFlow.
+
+    Args:
+        data: Any object.
+
+    Returns:
+        Whether `data` describes its elements as a dataset does.
+    """
+    return hasattr(data, "element_spec")
+
+
+def spool_dataset(
+    dataset: Any,
+    labeled: bool,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
+    memory_bytes: int = 1 << 30,
+    *,
+    argument: str = "dataset",
+) -> tuple[ImageSource, npt.NDArray[np.int64] | None]:
+    """Reads a dataset once, in order, into an array or a temporary file.
+
+    The file lies in `tempfile.gettempdir()` and is deleted with the source.
+
+    Args:
+        dataset: `tf.data.Dataset` of uint8 images of shape (h, w, c), or batches of
+            them, (b, h, w, c), with c 1, 3 or 4, whose alpha is dropped. If
+            `labeled`, of `(image, label)` tuples. Elements can also be dicts with
+            the keys "image" and "label", as TFDS gives them; others are ignored.
+        labeled: Whether to read labels.
+        image_size: `(height, width)` that images are resized to. `None`: all must
+            have one size.
+        channels: 1 or 3. `None`: those of the first image, which all must have.
+        memory_bytes: Above this size, in bytes, images go to the file.
+        argument: Name that error messages give to `dataset`.
+
+    Returns:
+        The images, and their labels: int64 array of shape (n,), `None` unless
+        `labeled`.
+
+    Raises:
+        ValueError: If the dataset is infinite or empty, its elements are not as
+            above, images are not uint8, sizes differ and `image_size` is `None`, or
+            labels are not integers.
+    """
+    size = check_image_size(image_size)
+    check_channels(channels)
+    _check_finite(dataset, argument)
+    _check_structure(dataset.element_spec, labeled, argument)
+    labels: list[npt.NDArray[np.int64]] = []
+    spool = _Spool(memory_bytes)
+    shape: tuple[int, int, int] | None = None
+    try:
+        for element in dataset:
+            image, label = _image_and_label(element, labeled)
+            images = _as_batch(np.asarray(image), spool.num_images, argument)
+            if len(images) == 0:
+                continue
+            if shape is None:
+                shape = (*(size or images.shape[1:3]), channels or images.shape[3])
+            _check_alike(images, shape, size, channels, spool.num_images, argument)
+            spool.append(conform(images, shape))
+            if labeled:
+                labels.append(_batch_labels(label, len(images), argument))
+        if shape is None:
+            raise ValueError(
+                f"`{argument}` must hold at least one image. Received: an empty dataset"
+            )
+        source = spool.finish(shape, argument)
+    except BaseException:
+        spool.discard()
+        raise
+    return source, np.concatenate(labels) if labeled else None
+
+
+class _Spool:
+    """Collects images in memory, and in a file when they are too many."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.num_images = 0
+        self._memory_bytes = memory_bytes
+        self._chunks: list[Images] = []
+        self._bytes = 0
+        self._file: IO[bytes] | None = None
+
+    def append(self, images: Images) -> None:
+        self.num_images += len(images)
+        self._bytes += images.size
+        # Not a view: it would keep a dropped alpha channel in memory.
+        self._chunks.append(np.ascontiguousarray(images))
+        if self._bytes > self._memory_bytes:
+            self._flush()
+
+    def finish(self, shape: tuple[int, int, int], argument: str) -> ImageSource:
+        if self._file is None:
+            images = np.concatenate(self._chunks)
+            self._chunks = []
+            return ArraySource(images, argument=argument)
+        self._flush()
+        self._file.close()
+        path = self._file.name
+        mapped = np.memmap(path, np.uint8, "r", shape=(self.num_images, *shape))
+        source = ArraySource(mapped, argument=argument)
+        # Runs when the source is collected, and at exit if it never is.
+        weakref.finalize(source, _remove, path)
+        return source
+
+    def discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            _remove(self._file.name)
+
+    def _flush(self) -> None:
+        if self._file is None:
+            self._file = tempfile.NamedTemporaryFile(
+                prefix="kdfixmatch_", suffix=".uint8", delete=False
+            )
+        for images in self._chunks:
+            self._file.write(images.data)
+        self._chunks = []
+
+
+def _remove(path: str) -> None:
+    # On Windows a file that is still mapped cannot be deleted.
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+
+
+def _check_finite(dataset: Any, argument: str) -> None:
+    cardinality = getattr(dataset, "cardinality", None)
+    if cardinality is not None and int(cardinality()) == _INFINITE:
+        raise ValueError(
+            f"`{argument}` must be a finite dataset, as it is read once to its end. "
+            "Received: a dataset of infinite cardinality. Drop its `.repeat()`, or "
+            "add `.take(count)`."
+        )
+
+
+def _check_structure(spec: Any, labeled: bool, argument: str) -> None:
+    """Refuses elements that are not an image, or an image and a label."""
+    is_tuple = isinstance(spec, (tuple, list))
+    if isinstance(spec, Mapping):
+        wanted = {"image", "label"} if labeled else {"image"}
+        if not wanted <= set(spec):
+            raise ValueError(
+                f"`{argument}` must be a dataset whose dicts have the keys "
+                f"{sorted(wanted)}. Received: keys {sorted(map(str, spec))}"
+            )
+    elif labeled and not (is_tuple and len(spec) == 2):
+        raise ValueError(
+            f"`{argument}` must be a dataset of (image, label). Received: elements "
+            f"{spec}"
+        )
+    elif not labeled and is_tuple and len(spec) != 1:
+        raise ValueError(
+            f"`{argument}` must be a dataset of images alone. Received: tuples of "
+            f"{len(spec)}. Drop the labels with `.map(lambda image, label: image)`."
+        )
+
+
+def _image_and_label(element: Any, labeled: bool) -> tuple[Any, Any]:
+    if isinstance(element, Mapping):
+        return element["image"], element["label"] if labeled else None
+    if isinstance(element, (tuple, list)):
+        return element[0], element[1] if labeled else None
+    return element, None
+
+
+def _as_batch(images: npt.NDArray[Any], start: int, argument: str) -> Images:
+    """Checks the images of one element and views them as (b, h, w, 1 or 3)."""
+    shape = images.shape
+    if images.ndim == 3:
+        images = images[np.newaxis]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in shape[-3:]:
+        raise ValueError(
+            f"`{argument}` must be a dataset of images of shape (h, w, c), or of "
+            f"batches (b, h, w, c), with 1, 3 or 4 channels. Received: shape={shape} "
+            f"at image {start}. A channel axis is added with "
+            "`.map(lambda image: image[..., tf.newaxis])`."
+        )
+    check_uint8(images, argument)
+    return images[..., :3]
+
+
+def _check_alike(
+    images: Images,
+    shape: tuple[int, int, int],
+    size: tuple[int, int] | None,
+    channels: int | None,
+    start: int,
+    argument: str,
+) -> None:
+    """Refuses images unlike the first, where no argument makes them alike."""
+    if size is None and images.shape[1:3] != shape[:2]:
+        raise ValueError(
+            f"`{argument}` must hold images of one size when image_size is None. "
+            f"Received: image 0 of size {shape[:2]} and image {start} of size "
+            f"{images.shape[1:3]}. Pass image_size=(height, width) to resize them."
+        )
+    if channels is None and images.shape[3] != shape[2]:
+        raise ValueError(
+            f"`{argument}` must hold images of as many channels each. Received: "
+            f"image 0 with {shape[2]} and image {start} with {images.shape[3]}. "
+            "Decode them alike, for example with "
+            "`tf.io.decode_image(..., channels=3)`."
+        )
+
+
+def _batch_labels(label: Any, num_images: int, argument: str) -> npt.NDArray[np.int64]:
+    array = np.asarray(label)
+    # One image's label is () or (1,); one image's one-hot row becomes (1, K).
+    if array.ndim == 0 or (num_images == 1 and array.ndim == 1 and len(array) > 1):
+        array = array[np.newaxis]
+    labels = integer_labels(array, argument)
+    if len(labels) != num_images:
+        raise ValueError(
+            f"`{argument}` must hold one label an image. Received: {num_images} "
+            f"images with {len(labels)} labels"
+        )
+    return labels

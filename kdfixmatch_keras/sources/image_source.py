@@ -1,0 +1,76 @@
+"""The interface of every source of images."""
+
+import abc
+
+import numpy as np
+import numpy.typing as npt
+
+from kdfixmatch_keras.sources.pixels import Images
+
+
+class ImageSource(abc.ABC):
+    """Random access to uint8 images of one shape.
+
+    `len(source)` is the number of images. `source[indices]` reads some of them: a
+    pure function of the indices, which are the images' identity for as long as the
+    source lives.
+
+    Args:
+        image_shape: `(height, width, channels)` of every image, channels 1 or 3.
+        names: One name per image, or `None` where images have none.
+
+    Attributes:
+        image_shape: As given.
+        names: As given: relative file names for folders, else `None`.
+
+    Example:
+        >>> source = ArraySource(np.zeros((10, 32, 32, 3), "uint8"))
+        >>> source[np.array([3, 1, 2])].shape
+        (3, 32, 32, 3)
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], names: list[str] | None = None
+    ) -> None:
+        """Sets what is the same for every image."""
+        self.image_shape = image_shape
+        self.names = names
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Returns the number of images."""
+
+    def __getitem__(self, indices: npt.ArrayLike) -> Images:
+        """Reads images in the order of `indices`.
+
+        Args:
+            indices: 1-D integer array of shape (n,), each in [0, len(source)).
+                Repeats are allowed.
+
+        Returns:
+            uint8 array of shape (n, height, width, channels).
+
+        Raises:
+            IndexError: If an index is out of range. Negative indices are, because
+                an image has one identity.
+            ValueError: If `indices` is not a 1-D integer array.
+        """
+        positions = np.asarray(indices)
+        if positions.ndim == 1 and positions.size == 0:
+            return np.empty((0, *self.image_shape), dtype=np.uint8)
+        if positions.ndim != 1 or positions.dtype.kind not in "iu":
+            raise ValueError(
+                "`indices` must be a 1-D array of integers; read one image with "
+                f"source[[index]]. Received: shape={positions.shape}, "
+                f"dtype={positions.dtype}"
+            )
+        if positions.min() < 0 or positions.max() >= len(self):
+            raise IndexError(
+                f"`indices` must be in [0, {len(self)}). Received: indices from "
+                f"{positions.min()} to {positions.max()}"
+            )
+        return self._read(positions.astype(np.int64))
+
+    @abc.abstractmethod
+    def _read(self, indices: npt.NDArray[np.int64]) -> Images:
+        """Reads at least one image; `indices` have been checked."""

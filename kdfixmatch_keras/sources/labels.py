@@ -1,0 +1,123 @@
+"""Checks of the class labels that come with images."""
+
+from itertools import count, islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def integer_labels(labels: Any, argument: str) -> npt.NDArray[np.int64]:
+    """Checks that labels are one integer an image.
+
+    Args:
+        labels: Array or list of shape (n,) or (n, 1).
+        argument: Name that the caller knows the labeled data by.
+
+    Returns:
+        int64 array of shape (n,).
+
+    Raises:
+        ValueError: If labels are one-hot, of another shape, or not integers.
+    """
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(
+            f"`{argument}` must hold one integer label an image. Received: labels "
+            f"of differing lengths ({error})"
+        ) from error
+    if array.ndim == 2 and array.shape[1] > 1:
+        raise ValueError(
+            f"`{argument}` must hold one integer label an image, not one-hot rows. "
+            f"Received: labels of shape={array.shape}. Convert an array with "
+            "`y.argmax(axis=-1)`, a tf.data.Dataset with "
+            "`.map(lambda image, label: (image, tf.argmax(label, axis=-1)))`."
+        )
+    if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
+        raise ValueError(
+            f"`{argument}` must hold labels of shape (n,) or (n, 1). Received: "
+            f"labels of shape={array.shape}"
+        )
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{argument}` must hold integer labels. Received: labels of "
+            f"{_problem(array)}"
+        )
+    if array.size and int(array.max()) > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"`{argument}` must hold labels that number the classes from 0. "
+            f"Received: a label of {array.max()}"
+        )
+    return array.reshape(-1).astype(np.int64)
+
+
+def _problem(array: npt.NDArray[Any]) -> str:
+    kind = array.dtype.kind
+    if kind == "f" and bool(np.isnan(array).any()):
+        return (
+            f"dtype={array.dtype} with NaN. Images without a label belong to the "
+            "unlabeled data."
+        )
+    if kind in "fb":
+        return f'dtype={array.dtype}. Convert whole numbers with `y.astype("int64")`.'
+    if kind in "USO":
+        return (
+            f"dtype={array.dtype}. Number class names with "
+            "`names, y = np.unique(y, return_inverse=True)`."
+        )
+    return f"dtype={array.dtype}"
+
+
+def check_classes(
+    labels: npt.NDArray[np.int64], class_names: list[str] | None, argument: str
+) -> list[str]:
+    """Checks that labels number classes 0..K-1.
+
+    Args:
+        labels: int64 array of shape (n,), n at least 1.
+        class_names: The K names that labels index, some of which may go unused.
+            `None`: the labels define the classes, so each must be there.
+        argument: Name that the caller knows the labeled data by.
+
+    Returns:
+        The K class names: those given, or "0" to "K-1".
+
+    Raises:
+        ValueError: If a label is out of range, or a class that the labels define
+            has no image, or there is only one.
+    """
+    lowest, highest = int(labels.min()), int(labels.max())
+    if class_names is not None:
+        if lowest < 0 or highest >= len(class_names):
+            raise ValueError(
+                f"`{argument}` must hold labels in [0, {len(class_names)}), as there "
+                f"are {len(class_names)} classes. Received: labels from {lowest} to "
+                f"{highest}"
+            )
+        return list(class_names)
+    if lowest < 0:
+        raise ValueError(
+            f"`{argument}` must hold labels of at least 0: classes are numbered "
+            f"0..K-1. Received: a label of {lowest}. Images without a label belong "
+            "to the unlabeled data."
+        )
+    present = set(labels.tolist())
+    missing = highest + 1 - len(present)
+    if missing:
+        first = islice((i for i in count() if i not in present), min(missing, 5))
+        more = f" and {missing - 5} more" if missing > 5 else ""
+        listed = ", ".join(str(label) for label in first)
+        noun, verb = ("class", "has") if missing == 1 else ("classes", "have")
+        raise ValueError(
+            f"`{argument}` must hold at least one image of each class, and classes "
+            f"are numbered 0..K-1. Received: labels up to {highest}, but {noun} "
+            f"{listed}{more} {verb} no labeled image. Renumber sparse labels with "
+            "`np.unique(y, return_inverse=True)`."
+        )
+    if highest == 0:
+        raise ValueError(
+            f"`{argument}` must hold images of at least two classes. Received: "
+            "only the label 0"
+        )
+    return [str(label) for label in range(highest + 1)]

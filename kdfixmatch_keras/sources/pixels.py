@@ -1,0 +1,156 @@
+"""Checks and conversions of uint8 pixels that every kind of source shares."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Images = npt.NDArray[np.uint8]
+
+# ITU-R 601 luma in 16-bit fixed point: bit for bit what Pillow's "L" mode computes.
+_LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)
+_HALF = np.uint32(0x8000)
+
+
+def check_image_size(image_size: Sequence[int] | None) -> tuple[int, int] | None:
+    """Validates the `image_size` argument.
+
+    Args:
+        image_size: `(height, width)` in pixels, or `None` for the size of the data.
+
+    Returns:
+        `None`, or a tuple of two Python ints.
+
+    Raises:
+        ValueError: If `image_size` is not two positive integers.
+    """
+    if image_size is None:
+        return None
+    sides = tuple(image_size) if isinstance(image_size, (tuple, list)) else ()
+    whole = all(
+        isinstance(side, (int, np.integer)) and not isinstance(side, bool)
+        for side in sides
+    )
+    if len(sides) != 2 or not whole or min(sides) < 1:
+        raise ValueError(
+            "`image_size` must be two positive integers, (height, width), or None "
+            f"for the size of the data. Received: image_size={image_size!r}"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def check_channels(channels: int | None) -> int | None:
+    """Validates the `channels` argument.
+
+    Args:
+        channels: 1 for grayscale, 3 for RGB, or `None` for those of the data.
+
+    Returns:
+        `channels`.
+
+    Raises:
+        ValueError: If `channels` is anything else.
+    """
+    if channels not in (None, 1, 3):
+        raise ValueError(
+            "`channels` must be 1 (grayscale), 3 (RGB) or None for those of the "
+            f"data. Received: channels={channels!r}"
+        )
+    return channels
+
+
+def check_uint8(images: npt.NDArray[Any], argument: str) -> None:
+    """Refuses pixels that are not uint8, and says how to convert them.
+
+    Args:
+        images: Array of any shape and dtype.
+        argument: Name that the caller knows the data by.
+
+    Raises:
+        ValueError: If the dtype of `images` is not uint8.
+    """
+    kind = images.dtype.kind
+    if images.dtype == np.uint8:
+        return
+    if kind == "f" and any(bool(np.isnan(image).any()) for image in images):
+        problem = f"dtype={images.dtype} with NaN"
+        remedy = "Find where the NaN comes from before converting to uint8."
+    elif kind == "f":
+        problem = f"dtype={images.dtype}"
+        remedy = (
+            "Pixels in [0, 1] are converted by "
+            '`(images * 255).round().astype("uint8")`.'
+        )
+    elif images.dtype == np.uint16:
+        problem = "dtype=uint16"
+        remedy = 'Keep the high byte with `(images >> 8).astype("uint8")`.'
+    elif kind == "O":
+        problem = "dtype=object"
+        remedy = (
+            "Images of many sizes can come from a folder or a tf.data.Dataset, with "
+            "image_size=(height, width)."
+        )
+    else:
+        problem = f"dtype={images.dtype}"
+        remedy = 'Pixels in [0, 255] are converted by `images.astype("uint8")`.'
+    raise ValueError(
+        f"`{argument}` must hold uint8 images. Received: {problem}. {remedy}"
+    )
+
+
+def resize(image: Images, size: tuple[int, int]) -> Images:
+    """Resizes one image with Pillow's antialiased bilinear filter.
+
+    Args:
+        image: uint8 array of shape (h, w, c), with c 1 or 3.
+        size: `(height, width)` of the result, in pixels.
+
+    Returns:
+        uint8 array of shape (height, width, c).
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    plain = image[..., 0] if image.shape[-1] == 1 else image
+    resized = Image.fromarray(np.ascontiguousarray(plain)).resize(
+        (size[1], size[0]), Image.Resampling.BILINEAR
+    )
+    return np.asarray(resized, dtype=np.uint8).reshape(*size, image.shape[-1])
+
+
+def convert_channels(images: Images, channels: int) -> Images:
+    """Converts between grayscale and RGB.
+
+    Args:
+        images: uint8 array of shape (..., c), with c 1 or 3.
+        channels: 1 or 3.
+
+    Returns:
+        uint8 array of shape (..., channels); `images` itself if c is `channels`.
+    """
+    if images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    luma = (images.astype(np.uint32) @ _LUMA + _HALF) >> np.uint32(16)
+    return luma.astype(np.uint8)[..., np.newaxis]
+
+
+def conform(images: Images, image_shape: tuple[int, int, int]) -> Images:
+    """Brings a batch of images to one shape: channels first, then size.
+
+    Args:
+        images: uint8 array of shape (n, h, w, c), with c 1 or 3.
+        image_shape: `(height, width, channels)` of the result.
+
+    Returns:
+        uint8 array of shape (n, height, width, channels).
+    """
+    images = convert_channels(images, image_shape[2])
+    if images.shape[1:3] == image_shape[:2]:
+        return images
+    result = np.empty((len(images), *image_shape), dtype=np.uint8)
+    for position, image in enumerate(images):
+        result[position] = resize(image, image_shape[:2])
+    return result

@@ -1,0 +1,212 @@
+"""From what a user passes to a source of images, and its labels."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdfixmatch_keras.sources.array_source import ArraySource
+from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
+from kdfixmatch_keras.sources.folder_source import FolderSource
+from kdfixmatch_keras.sources.image_files import EXTENSIONS, check_folder, find_images
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.labels import check_classes, integer_labels
+from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images whose classes are known.
+
+    Attributes:
+        images: Source of n images.
+        labels: int32 array of shape (n,), each in [0, K).
+        class_names: The K classes' names, in the order of their numbers.
+    """
+
+    images: ImageSource
+    labels: npt.NDArray[np.int32]
+    class_names: list[str]
+
+
+def labeled_source(
+    data: Any,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    argument: str = "labeled",
+) -> LabeledImages:
+    """Makes random-access labeled images of what a user passes.
+
+    Args:
+        data: A tuple `(x, y)` of a uint8 array of shape (N, H, W) or (N, H, W, C)
+            and integers of shape (N,) or (N, 1); a `tf.data.Dataset` of
+            `(image, label)`, batched or not; or the path of a folder with one
+            sub-folder per class.
+        image_size: `(height, width)` that images are resized to. `None`: their own.
+        channels: 1 or 3. `None`: those of the data.
+        class_names: The K names that a labeled set has fixed, for validation data:
+            labels must then be in [0, K), or sub-folders have these names, and a
+            class may be absent. `None`: the data defines the classes: at least two,
+            each with an image; a folder's are its sub-folders in sorted order.
+        argument: Name that error messages give to `data`.
+
+    Returns:
+        The images, int32 labels of shape (n,) and class names.
+
+    Raises:
+        TypeError: If `data` is none of these.
+        ValueError: If images or labels are not as described.
+    """
+    check_image_size(image_size)
+    check_channels(channels)
+    names = None if class_names is None else list(class_names)
+    if isinstance(data, (str, os.PathLike)):
+        folder = check_folder(data, argument)
+        return _labeled_folder(folder, image_size, channels, names, argument)
+    images: ImageSource
+    if is_dataset(data):
+        images, labels = spool_dataset(
+            data, True, image_size, channels, argument=argument
+        )
+        labels = integer_labels(labels, argument)
+    elif isinstance(data, tuple) and len(data) == 2:
+        images = ArraySource(data[0], image_size, channels, argument=argument)
+        labels = integer_labels(data[1], argument)
+        if len(images) != len(labels):
+            raise ValueError(
+                f"`{argument}` must hold as many labels as images. Received: "
+                f"len(x)={len(images)}, len(y)={len(labels)}"
+            )
+    else:
+        raise TypeError(
+            f"`{argument}` must be a tuple (x, y) of arrays, a tf.data.Dataset of "
+            "(image, label), or the path of a folder with one sub-folder per class. "
+            f"Received: type={_type(data)}"
+        )
+    names = check_classes(labels, names, argument)
+    return LabeledImages(images, labels.astype(np.int32), names)
+
+
+def unlabeled_source(
+    data: Any,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
+    *,
+    argument: str = "unlabeled",
+) -> ImageSource:
+    """Makes random-access images of what a user passes.
+
+    Args:
+        data: A uint8 array or `np.memmap` of shape (N, H, W) or (N, H, W, C); a
+            `tf.data.Dataset` of images, batched or not; the path of a folder; or an
+            `ImageSource`, which is returned as it is.
+        image_size: `(height, width)` that images are resized to. `None`: their own.
+        channels: 1 or 3. `None`: those of the data.
+        argument: Name that error messages give to `data`.
+
+    Returns:
+        A source of at least one image.
+
+    Raises:
+        TypeError: If `data` is none of these.
+        ValueError: If its images are not as described.
+    """
+    size = check_image_size(image_size)
+    check_channels(channels)
+    if isinstance(data, ImageSource):
+        height, width, own_channels = data.image_shape
+        wanted = (*(size or (height, width)), channels or own_channels)
+        if len(data) == 0 or wanted != data.image_shape:
+            raise ValueError(
+                f"`{argument}` must hold at least one image and give images of shape "
+                f"{wanted}. Received: {len(data)} of shape {data.image_shape}. Pass "
+                "image_size and channels when the source is made."
+            )
+        return data
+    if isinstance(data, np.ndarray):
+        return ArraySource(data, image_size, channels, argument=argument)
+    if isinstance(data, (str, os.PathLike)):
+        return FolderSource(data, image_size, channels, argument=argument)
+    if is_dataset(data):
+        source, _ = spool_dataset(data, False, image_size, channels, argument=argument)
+        return source
+    raise TypeError(
+        f"`{argument}` must be a NumPy array or memmap of images, a tf.data.Dataset "
+        "of images, the path of a folder, or an ImageSource. Received: "
+        f"type={_type(data)}"
+    )
+
+
+def _labeled_folder(
+    folder: Path,
+    image_size: Sequence[int] | None,
+    channels: int | None,
+    class_names: list[str] | None,
+    argument: str,
+) -> LabeledImages:
+    found = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
+    files = find_images(folder)
+    classes = [file.relative_to(folder).parts[0] for file in files]
+    _check_folder_classes(folder, found, files, class_names, argument)
+    if class_names is None:
+        class_names = found
+        empty = sorted(set(found) - set(classes))
+        if empty:
+            raise ValueError(
+                f"`{argument}` must hold at least one image in each class's "
+                f"sub-folder (a file that ends in .{', .'.join(EXTENSIONS)}). "
+                f"Received: no image in {', '.join(empty)}"
+            )
+        if len(found) < 2:
+            raise ValueError(
+                f"`{argument}` must hold images of at least two classes. Received: "
+                f"the one sub-folder {found[0]}"
+            )
+    images = FolderSource(files, image_size, channels, root=folder, argument=argument)
+    number = {name: index for index, name in enumerate(class_names)}
+    labels = np.array([number[name] for name in classes], dtype=np.int32)
+    return LabeledImages(images, labels, class_names)
+
+
+def _check_folder_classes(
+    folder: Path,
+    found: list[str],
+    files: list[Path],
+    class_names: list[str] | None,
+    argument: str,
+) -> None:
+    if not found:
+        raise ValueError(
+            f"`{argument}` must be a folder with one sub-folder per class when it is "
+            f"a labeled folder. Received: {argument}={str(folder)!r}, which has no "
+            "sub-folders"
+        )
+    loose = [file.name for file in files if file.parent == folder]
+    if loose:
+        raise ValueError(
+            f"`{argument}` must hold its images in one sub-folder per class. "
+            f"Received: {len(loose)} image(s) in none, such as {loose[0]}. Move them "
+            "into their class's sub-folder."
+        )
+    unknown = [] if class_names is None else sorted(set(found) - set(class_names))
+    if unknown:
+        raise ValueError(
+            f"`{argument}` must have sub-folders named as the classes "
+            f"{class_names}. Received: also {', '.join(unknown)}"
+        )
+
+
+def _type(data: object) -> str:
+    if isinstance(data, tuple):
+        return f"tuple of {len(data)}"
+    return type(data).__name__
