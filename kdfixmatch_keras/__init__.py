@@ -10,7 +10,8 @@ from kdfixmatch_keras import (
 from kdfixmatch_keras._version import __version__
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
-from kdfixmatch_keras.trusted_set import TrustedSet, TrustedSetBuilder
+from kdfixmatch_keras.trusted_set import TrustedSet
+from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
 __all__ = [
     "FixMatch",

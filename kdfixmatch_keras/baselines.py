@@ -39,7 +39,7 @@ class Supervised(ImageClassifier):
         The unlabeled images only set the default of `steps_per_epoch`, so that all
         methods train for equally long.
         """
-        epochs = validation.check_positive_integer("epochs", epochs)
+        epochs = validation.check_integer("epochs", epochs, 1)
         data = self.load_data(labeled, unlabeled, validation_data)
         self.class_names = data.labeled.class_names
         network = self.new_network("supervised", data)

@@ -85,9 +85,7 @@ class ImageClassifier:
         self.backbone = backbone
         self.weights = weights
         self.image_size = check_image_size(image_size)
-        self.embedding_dim = validation.check_positive_integer(
-            "embedding_dim", embedding_dim
-        )
+        self.embedding_dim = validation.check_integer("embedding_dim", embedding_dim, 1)
         self.tau = validation.check_fraction("tau", tau)
         self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
         # Made and thrown away: a name that is unknown, or a package that is missing,
@@ -97,12 +95,10 @@ class ImageClassifier:
         self.weak_augmentation = weak_augmentation
         self.strong_augmentation = strong_augmentation
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
-        self.ema_decay = validation.check_fraction(
-            "ema_decay", ema_decay, below_one=True
-        )
-        self.batch_size = validation.check_positive_integer("batch_size", batch_size)
-        self.unlabeled_ratio = validation.check_positive_integer(
-            "unlabeled_ratio", unlabeled_ratio
+        self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
+        self.batch_size = validation.check_integer("batch_size", batch_size, 1)
+        self.unlabeled_ratio = validation.check_integer(
+            "unlabeled_ratio", unlabeled_ratio, 1
         )
         if optimizer is not None:
             build_optimizer(optimizer, 1, pretrained=False)
@@ -112,9 +108,7 @@ class ImageClassifier:
         self.mixed_precision = validation.check_choice(
             "mixed_precision", mixed_precision, MIXED_PRECISION
         )
-        if seed is not None:
-            seed = validation.check_positive_integer("seed", seed, minimum=0)
-        self.seed = seed
+        self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
 
     # Data
@@ -147,7 +141,7 @@ class ImageClassifier:
     def steps_per_epoch(self, data: TrainingData, steps: int | None) -> int:
         """`steps`, or as many as show each unlabeled image once."""
         if steps is not None:
-            return validation.check_positive_integer("steps_per_epoch", steps)
+            return validation.check_integer("steps_per_epoch", steps, 1)
         batch = self.batch_size * self.unlabeled_ratio
         return -(-len(data.unlabeled) // batch)
 

@@ -5,7 +5,6 @@ returns an integer per row; the estimators of scikit-learn are such objects. An 
 of -1 puts a sample in no cluster.
 """
 
-import difflib
 import warnings
 from typing import Any
 
@@ -13,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import cluster
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.deep_embedded_clustering import (
     DeepEmbeddedClustering,
     check_embeddings,
-    check_integer,
     derive_seeds,
 )
 
@@ -42,7 +41,7 @@ class KMeans:
     """
 
     def __init__(self, num_clusters: int, seed: int | None = None) -> None:
-        self.num_clusters = check_integer("num_clusters", num_clusters, 2)
+        self.num_clusters = validation.check_integer("num_clusters", num_clusters, 2)
         derive_seeds(seed, 1)
         self.seed = seed
 
@@ -84,7 +83,7 @@ class SpectralClustering:
     """
 
     def __init__(self, num_clusters: int, seed: int | None = None) -> None:
-        self.num_clusters = check_integer("num_clusters", num_clusters, 2)
+        self.num_clusters = validation.check_integer("num_clusters", num_clusters, 2)
         derive_seeds(seed, 1)
         self.seed = seed
 
@@ -147,14 +146,9 @@ def get(name_or_object: Any, num_clusters: int, seed: int | None = None) -> Any:
         TypeError: If the argument is neither a name nor such an object.
     """
     if isinstance(name_or_object, str):
-        if name_or_object not in _CLUSTERINGS:
-            close = difflib.get_close_matches(name_or_object.lower(), _CLUSTERINGS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
-                f"`clustering` must be one of {', '.join(map(repr, _CLUSTERINGS))} "
-                "or an object with `fit_predict`. "
-                f"Received: clustering={name_or_object!r}.{hint}"
-            )
+        validation.check_choice(
+            "clustering", name_or_object, _CLUSTERINGS, "an object with `fit_predict`"
+        )
         return _CLUSTERINGS[name_or_object](num_clusters, seed=seed)
     if isinstance(name_or_object, type) or not callable(
         getattr(name_or_object, "fit_predict", None)

@@ -6,7 +6,6 @@ Reference:
 """
 
 import math
-import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+
+from kdfixmatch_keras import validation
 
 # keras publishes no type information, so a tensor of any backend is `Any`.
 Tensor = Any
@@ -104,28 +105,6 @@ def check_embeddings(embeddings: Any, num_clusters: int) -> NDArray[Any]:
     return array
 
 
-def check_integer(name: str, value: Any, low: int) -> int:
-    """Returns `value` as an int, checked to be a whole number of at least `low`.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: What the user passed.
-        low: Smallest value allowed.
-
-    Returns:
-        The value as a Python int.
-
-    Raises:
-        ValueError: If `value` is no integer or too small.
-    """
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < low:
-        raise ValueError(
-            f"`{name}` must be an integer of at least {low}. Received: {name}={value!r}"
-        )
-    return int(value)
-
-
 def derive_seeds(seed: int | None, count: int) -> list[int]:
     """Derives independent seeds from one, without touching global random state.
 
@@ -139,9 +118,8 @@ def derive_seeds(seed: int | None, count: int) -> list[int]:
     Raises:
         ValueError: If `seed` is neither None nor an integer of at least 0.
     """
-    if seed is not None:
-        seed = check_integer("seed", seed, 0)
-    return [int(s) >> 1 for s in np.random.SeedSequence(seed).generate_state(count)]
+    sequence = np.random.SeedSequence(validation.check_seed(seed))
+    return [int(s) >> 1 for s in sequence.generate_state(count)]
 
 
 def _dense_stack(
@@ -306,28 +284,25 @@ class DeepEmbeddedClustering:
         learning_rate: float = 0.01,
         seed: int | None = None,
     ) -> None:
-        self.num_clusters = check_integer("num_clusters", num_clusters, 2)
+        self.num_clusters = validation.check_integer("num_clusters", num_clusters, 2)
         self.hidden_units = tuple(
-            check_integer("hidden_units", width, 1) for width in hidden_units
+            validation.check_integer("hidden_units", width, 1) for width in hidden_units
         )
-        self.latent_dim = check_integer("latent_dim", latent_dim, 1)
-        self.pretrain_epochs = check_integer("pretrain_epochs", pretrain_epochs, 0)
-        self.update_interval = check_integer("update_interval", update_interval, 1)
-        self.max_iterations = check_integer("max_iterations", max_iterations, 0)
-        self.batch_size = check_integer("batch_size", batch_size, 1)
-        if not isinstance(tolerance, numbers.Real) or not 0 <= tolerance <= 1:
-            raise ValueError(
-                f"`tolerance` must be in [0, 1]. Received: tolerance={tolerance!r}"
-            )
-        self.tolerance: float = float(tolerance)
-        if not isinstance(learning_rate, numbers.Real) or not (
-            0 < learning_rate < math.inf
-        ):
-            raise ValueError(
-                "`learning_rate` must be a positive number. "
-                f"Received: learning_rate={learning_rate!r}"
-            )
-        self.learning_rate: float = float(learning_rate)
+        self.latent_dim = validation.check_integer("latent_dim", latent_dim, 1)
+        self.pretrain_epochs = validation.check_integer(
+            "pretrain_epochs", pretrain_epochs, 0
+        )
+        self.update_interval = validation.check_integer(
+            "update_interval", update_interval, 1
+        )
+        self.max_iterations = validation.check_integer(
+            "max_iterations", max_iterations, 0
+        )
+        self.batch_size = validation.check_integer("batch_size", batch_size, 1)
+        self.tolerance = validation.check_fraction("tolerance", tolerance)
+        self.learning_rate = validation.check_number(
+            "learning_rate", learning_rate, 0, math.inf, "(0, infinity)"
+        )
         derive_seeds(seed, 1)
         self.seed: int | None = seed
 

@@ -96,12 +96,10 @@ class FixMatch(keras.Model):
             )
         self.tau = validation.check_fraction("tau", tau)
         self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
-        self.ema_decay = validation.check_fraction(
-            "ema_decay", ema_decay, below_one=True
-        )
+        self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
         self.target_source = validation.check_choice("teacher", teacher, TEACHERS)
         self.seed = seed
-        self.unlabeled_loss = losses.get(unlabeled_loss)
+        self.unlabeled_loss = losses.get(unlabeled_loss, argument="unlabeled_loss")
         self.weak_augmentation = augmentation.get_weak(
             weak_augmentation, validation.derive_seed(seed, "weak")
         )

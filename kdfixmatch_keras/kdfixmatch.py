@@ -11,7 +11,8 @@ from kdfixmatch_keras import clustering as clusterings
 from kdfixmatch_keras.batches import ImageBatches
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
 from kdfixmatch_keras.fixmatch import FixMatch
-from kdfixmatch_keras.trusted_set import TrustedSet, TrustedSetBuilder
+from kdfixmatch_keras.trusted_set import TrustedSet
+from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
 INNER_INITS = ("fresh", "outer")
 
@@ -123,14 +124,15 @@ class KDFixMatch(ImageClassifier):
         )
         self.tau_select = validation.check_fraction("tau_select", tau_select)
         self.tau_inner = validation.check_fraction("tau_inner", tau_inner)
-        losses.get(unlabeled_loss)
+        losses.get(unlabeled_loss, argument="unlabeled_loss")
         self.unlabeled_loss = unlabeled_loss
         clusterings.get(clustering, num_clusters=2)
         self.clustering = clustering
         self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
-        self.outer: FixMatch | None = None
-        self.inner: FixMatch | None = None
-        self.trusted_set: TrustedSet | None = None
+        # `Any`, or every user of a type checker would have to rule out None.
+        self.outer: Any = None
+        self.inner: Any = None
+        self.trusted_set: Any = None
         self.history: dict[str, dict[str, list[float]]] = {}
         self.unsaved_arguments: list[str] = []
 
@@ -176,10 +178,10 @@ class KDFixMatch(ImageClassifier):
                 f"{', '.join(self.unsaved_arguments)}. To train again, make a "
                 "KDFixMatch with these arguments."
             )
-        epochs = validation.check_positive_integer("epochs", epochs)
+        epochs = validation.check_integer("epochs", epochs, 1)
         if outer_epochs is None:
             outer_epochs = epochs
-        outer_epochs = validation.check_positive_integer("outer_epochs", outer_epochs)
+        outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
         data = self.load_data(labeled, unlabeled, validation_data)
         options = {
             "steps_per_epoch": self.steps_per_epoch(data, steps_per_epoch),
@@ -241,9 +243,7 @@ class KDFixMatch(ImageClassifier):
     @property
     def serving_network(self) -> FixMatch:
         """The inner network."""
-        if self.inner is None:
-            return super().serving_network
-        return self.inner
+        return super().serving_network if self.inner is None else self.inner
 
     def save(self, path: Any) -> None:
         """Writes both networks, the trusted set and the settings.

@@ -22,48 +22,18 @@ With `p_t` the probability given to the label, `K` the number of classes and
 | `"nce_rce"` | `NormalizedCrossEntropyPlusReverse` | `a * NCE + b * RCE` |
 """
 
-import difflib
 import math
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
+from kdfixmatch_keras import validation
+
 # keras publishes no type information, so a tensor of any backend is `Any`.
 Tensor = Any
 
 _SMALLEST_PROBABILITY = 1e-7
-
-
-def _check_number(
-    name: str, value: Any, low: float, high: float, interval: str
-) -> float:
-    """Returns `value` as a float, checked against `interval`, written as text.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: What the user passed.
-        low: Lower bound, excluded if `interval` starts with a round bracket.
-        high: Upper bound, excluded if `interval` ends with a round bracket.
-        interval: The interval as a reader would write it, such as `"(0, 1]"`.
-
-    Returns:
-        The value as a Python float.
-
-    Raises:
-        ValueError: If `value` is not a real number in the interval.
-    """
-    valid = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if valid:
-        above = value > low if interval.startswith("(") else value >= low
-        below = value < high if interval.endswith(")") else value <= high
-        valid = above and below
-    if not valid:
-        raise ValueError(
-            f"`{name}` must be a number in {interval}. Received: {name}={value!r}"
-        )
-    return float(value)
 
 
 class _HardTargetLoss(keras.losses.Loss):
@@ -198,9 +168,11 @@ class SymmetricCrossEntropy(_HardTargetLoss):
         name: str = "symmetric_cross_entropy",
     ) -> None:
         super().__init__(from_logits, reduction, name)
-        self.alpha = _check_number("alpha", alpha, 0, math.inf, "[0, infinity)")
-        self.beta = _check_number("beta", beta, 0, math.inf, "[0, infinity)")
-        self.clip = _check_number("clip", clip, 0, 1, "(0, 1)")
+        self.alpha = validation.check_number(
+            "alpha", alpha, 0, math.inf, "[0, infinity)"
+        )
+        self.beta = validation.check_number("beta", beta, 0, math.inf, "[0, infinity)")
+        self.clip = validation.check_number("clip", clip, 0, 1, "(0, 1)")
         if self.alpha == 0 and self.beta == 0:
             raise ValueError(
                 "`alpha` or `beta` must be positive: with both at zero nothing is "
@@ -250,7 +222,7 @@ class GeneralizedCrossEntropy(_HardTargetLoss):
         name: str = "generalized_cross_entropy",
     ) -> None:
         super().__init__(from_logits, reduction, name)
-        self.q = _check_number("q", q, 0, 1, "(0, 1]")
+        self.q = validation.check_number("q", q, 0, 1, "(0, 1]")
 
     def _values(self, log_target: Tensor, log_probabilities: Tensor) -> Tensor:
         return -ops.expm1(self.q * log_target) / self.q
@@ -342,9 +314,9 @@ class NormalizedCrossEntropyPlusReverse(_HardTargetLoss):
         name: str = "normalized_cross_entropy_plus_reverse",
     ) -> None:
         super().__init__(from_logits, reduction, name)
-        self.a = _check_number("a", a, 0, math.inf, "[0, infinity)")
-        self.b = _check_number("b", b, 0, math.inf, "[0, infinity)")
-        self.clip = _check_number("clip", clip, 0, 1, "(0, 1)")
+        self.a = validation.check_number("a", a, 0, math.inf, "[0, infinity)")
+        self.b = validation.check_number("b", b, 0, math.inf, "[0, infinity)")
+        self.clip = validation.check_number("clip", clip, 0, 1, "(0, 1)")
         if self.a == 0 and self.b == 0:
             raise ValueError(
                 "`a` or `b` must be positive: with both at zero nothing is learned. "
@@ -371,12 +343,13 @@ _LOSSES: dict[str, Any] = {
 }
 
 
-def get(name_or_loss: Any) -> Any:
+def get(name_or_loss: Any, argument: str = "loss") -> Any:
     """Returns the loss of a name, for logits and with its default parameters.
 
     Args:
         name_or_loss: `"ce"`, `"sce"`, `"gce"`, `"mae"`, `"nce"`, `"nce_rce"`, or a
             `keras.losses.Loss` that takes integer labels, returned as it is.
+        argument: Name that error messages give to the first argument.
 
     Returns:
         A `keras.losses.Loss`.
@@ -389,18 +362,15 @@ def get(name_or_loss: Any) -> Any:
         return name_or_loss
     if not isinstance(name_or_loss, str):
         raise TypeError(
-            "`loss` must be a name or a `keras.losses.Loss` object. Pass an object "
-            "rather than its class, and wrap a function in a subclass. "
-            f"Received: loss={name_or_loss!r}"
+            f"`{argument}` must be a name or a `keras.losses.Loss` object. Pass an "
+            "object rather than its class, and wrap a function in a subclass. "
+            f"Received: {argument}={name_or_loss!r}"
         )
-    if name_or_loss not in _LOSSES:
-        close = difflib.get_close_matches(name_or_loss.lower(), _LOSSES, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"`loss` must be one of {', '.join(map(repr, _LOSSES))} or a "
-            f"`keras.losses.Loss`. Received: loss={name_or_loss!r}.{hint}"
+    return _LOSSES[
+        validation.check_choice(
+            argument, name_or_loss, _LOSSES, "a `keras.losses.Loss`"
         )
-    return _LOSSES[name_or_loss]()
+    ]()
 
 
 def per_sample(loss: Any, y_true: Tensor, y_pred: Tensor) -> Tensor:

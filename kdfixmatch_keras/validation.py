@@ -2,48 +2,48 @@
 
 import difflib
 import hashlib
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 
-def check_fraction(name: str, value: Any, *, below_one: bool = False) -> float:
-    """Returns `value` as a float if it lies in [0, 1], or in [0, 1).
+def check_number(
+    name: str, value: Any, low: float, high: float, interval: str
+) -> float:
+    """Returns `value` as a float, checked against an interval.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What the user passed.
+        low: Lower bound, excluded if `interval` starts with a round bracket.
+        high: Upper bound, excluded if `interval` ends with a round bracket.
+        interval: The interval as a reader would write it, such as `"(0, 1]"`.
 
     Raises:
-        ValueError: `value` is not such a number.
+        ValueError: `value` is not a real number in the interval.
     """
-    interval = "[0, 1)" if below_one else "[0, 1]"
-    if (
-        not _is_real(value)
-        or not 0 <= value <= 1
-        or (below_one and value == 1)
-    ):
+    valid = isinstance(value, Real) and not isinstance(value, bool)
+    if valid:
+        above = value > low if interval.startswith("(") else value >= low
+        below = value < high if interval.endswith(")") else value <= high
+        valid = above and below
+    if not valid:
         raise ValueError(f"`{name}` must be in {interval}. Received: {name}={value!r}")
     return float(value)
 
 
+def check_fraction(name: str, value: Any) -> float:
+    """Returns `value` as a float if it is a number in [0, 1]; see `check_number`."""
+    return check_number(name, value, 0, 1, "[0, 1]")
+
+
 def check_non_negative(name: str, value: Any) -> float:
-    """Returns `value` as a float if it is a finite number of at least 0.
-
-    Raises:
-        ValueError: `value` is not such a number.
-    """
-    if (
-        not _is_real(value)
-        or not 0 <= value < float("inf")
-    ):
-        raise ValueError(
-            f"`{name}` must be a number of at least 0. Received: {name}={value!r}"
-        )
-    return float(value)
+    """Returns `value` as a float if it is in [0, infinity); see `check_number`."""
+    return check_number(name, value, 0, math.inf, "[0, infinity)")
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def check_positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
+def check_integer(name: str, value: Any, minimum: int) -> int:
     """Returns `value` as an int if it is an integer of at least `minimum`.
 
     Raises:
@@ -57,8 +57,21 @@ def check_positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+def check_seed(seed: Any) -> int | None:
+    """Returns a seed, None or an integer of at least 0; see `check_integer`."""
+    return None if seed is None else check_integer("seed", seed, 0)
+
+
+def check_choice(
+    name: str, value: Any, choices: Iterable[str], otherwise: str = ""
+) -> str:
     """Returns `value` if it is one of `choices`.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What the user passed.
+        choices: The names allowed.
+        otherwise: What else the argument can be, for the message.
 
     Raises:
         ValueError: It is not; the message suggests the nearest choice.
@@ -66,17 +79,12 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
-    known = ", ".join(f'"{choice}"' for choice in choices)
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
+    known = ", ".join(map(repr, choices)) + (f" or {otherwise}" if otherwise else "")
+    hint = f". Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"`{name}` must be one of {known}. Received: {name}={value!r}"
-        f"{suggestion(value, choices)}"
+        f"`{name}` must be one of {known}. Received: {name}={value!r}{hint}"
     )
-
-
-def suggestion(value: Any, choices: Iterable[str]) -> str:
-    """A sentence naming the choice nearest to `value`, or nothing."""
-    near = difflib.get_close_matches(str(value).lower(), list(choices), n=1)
-    return f'. Did you mean "{near[0]}"?' if near else ""
 
 
 def derive_seed(seed: int | None, purpose: str) -> int | None:

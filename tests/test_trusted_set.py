@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdfixmatch_keras.trusted_set import TrustedSet, TrustedSetBuilder
+from kdfixmatch_keras.trusted_set import TrustedSet
+from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
 
 class Fixed:
@@ -342,8 +343,8 @@ class Wrong:
         ({"tau_select": "0.8"}, GOOD, ROWS, "`tau_select` must be"),
         ({"tau_select": float("nan")}, GOOD, ROWS, "`tau_select` must be"),
         ({"assignment": "vote"}, GOOD, ROWS, "`assignment` must be one of 'majority'"),
-        ({"num_clusters": 1}, GOOD, ROWS, "`num_clusters` must be None or"),
-        ({"num_clusters": 2.0}, GOOD, ROWS, "`num_clusters` must be None or"),
+        ({"num_clusters": 1}, GOOD, ROWS, "`num_clusters` must be"),
+        ({"num_clusters": 2.0}, GOOD, ROWS, "`num_clusters` must be"),
         ({"clustering": "kmean"}, GOOD, ROWS, "Did you mean 'kmeans'"),
         ({"clustering": "kmeans", "seed": -1}, GOOD, ROWS, "`seed` must be"),
         ({}, GOOD[0], ROWS, "`probabilities` must have 2 dimensions"),

@@ -1,10 +1,8 @@
 """Weak and strong augmentation of uint8 images, by name or by layer."""
 
-import difflib
-
 import keras
-import numpy as np
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.augmentation.rand_augment import (
     OPERATION_NAMES as OPERATION_NAMES,
 )
@@ -49,10 +47,12 @@ def get_weak(
     """
     if isinstance(name_or_layer, keras.layers.Layer):
         return name_or_layer
-    _check_name("weak", name_or_layer, WEAK_NAMES)
+    _check_name("weak_augmentation", name_or_layer, WEAK_NAMES)
     if name_or_layer == "none":
         return keras.layers.Identity()
-    return FlipAndShift(flip=name_or_layer == "flip_shift", seed=_derive(seed, 0))
+    return FlipAndShift(
+        flip=name_or_layer == "flip_shift", seed=_derive(seed, "flip_and_shift")
+    )
 
 
 def get_strong(
@@ -78,45 +78,29 @@ def get_strong(
     """
     if isinstance(name_or_layer, keras.layers.Layer):
         return name_or_layer
-    _check_name("strong", name_or_layer, STRONG_NAMES)
+    _check_name("strong_augmentation", name_or_layer, STRONG_NAMES)
     if name_or_layer == "keras_cv":
         # An optional dependency, and a slow import.
         from kdfixmatch_keras.augmentation.keras_cv_policy import keras_cv_policy
 
-        return keras_cv_policy(seed=_derive(seed, 1))
+        return keras_cv_policy(seed=_derive(seed, "keras_cv"))
     return keras.layers.Pipeline(
-        [RandAugment(seed=_derive(seed, 1)), Cutout(seed=_derive(seed, 2))]
+        [
+            RandAugment(seed=_derive(seed, "rand_augment")),
+            Cutout(seed=_derive(seed, "cutout")),
+        ]
     )
 
 
-def _check_name(role: str, name: object, known: tuple[str, ...]) -> None:
+def _check_name(argument: str, name: object, known: tuple[str, ...]) -> None:
     if not isinstance(name, str):
         raise TypeError(
-            f"The {role} augmentation must be a name or a `keras.layers.Layer`. "
-            f"Received: {role}={name!r} (of type {type(name).__name__})"
+            f"`{argument}` must be a name or a `keras.layers.Layer`. "
+            f"Received: {argument}={name!r} (of type {type(name).__name__})"
         )
-    if name in known:
-        return
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
-        f"The {role} augmentation must be one of {list(known)} or a "
-        f"`keras.layers.Layer`.{hint} Received: {role}={name!r}"
-    )
+    validation.check_choice(argument, name, known, "a `keras.layers.Layer`")
 
 
-def _derive(seed: int | None, stream: int) -> int | None:
+def _derive(seed: int | None, layer: str) -> int | None:
     """Derives a seed per layer, so that no two layers draw the same numbers."""
-    if seed is None:
-        return None
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(
-            f"`seed` must be a non-negative integer or None. Received: seed={seed!r}"
-        )
-    if seed < 0:
-        raise ValueError(
-            f"`seed` must be a non-negative integer or None. Received: seed={seed}"
-        )
-    sequence = np.random.SeedSequence(int(seed), spawn_key=(stream,))
-    # 31 bits, because a backend may hold its seeds as int32.
-    return int(sequence.generate_state(1)[0] >> 1)
+    return validation.derive_seed(validation.check_seed(seed), layer)
