@@ -11,12 +11,12 @@ import argparse
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
 
-from kdfixmatch_keras import KDFixMatch
-from kdfixmatch_keras.baselines import Supervised
+from kdfixmatch_keras import KDFixMatch, baselines
 from kdfixmatch_keras.plots import plot_run
 
 NUM_TEST = 500
@@ -46,46 +46,74 @@ def main() -> None:
     parser.add_argument("--labels-per-class", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=15, help="for each network")
     parser.add_argument("--steps-per-epoch", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--equal-compute",
+        action="store_true",
+        help="also train FixMatch alone for the steps of both networks",
+    )
     parser.add_argument("--output", type=Path, help="folder for figure and SavedModel")
     options = parser.parse_args()
 
     start = time.monotonic()
-    data = load_split(options.labels_per_class, options.seed)
-    labeled = (data["labeled"], data["labeled_y"])
-    settings = {
-        "backbone": "small_cnn",
-        "weak_augmentation": "shift",
-        "batch_size": 32,
-        "seed": options.seed,
-    }
-    length = {"epochs": options.epochs, "steps_per_epoch": options.steps_per_epoch}
-
-    supervised = Supervised(**settings)
-    supervised.fit(labeled, data["unlabeled"], verbose=2, **length)
-    model = KDFixMatch(**settings)
-    model.fit(labeled, data["unlabeled"], verbose=2, **length)
-
-    test = (data["test"], data["test_y"])
-    accuracies = {
-        "supervised": supervised.evaluate(*test)["accuracy"],
-        "FixMatch": model.outer.evaluate(*test, return_dict=True, verbose=0)[
-            "accuracy"
-        ],
-        "KD-FixMatch": model.evaluate(*test)["accuracy"],
-    }
-    print(f"\nTest accuracy with {len(data['labeled'])} labels, {NUM_TEST} images")
-    for method, accuracy in accuracies.items():
-        print(f"  {method:<12} {100 * accuracy:5.1f} %")
-    audit = model.trusted_set.audit(data["unlabeled_y"])
-    print(
-        f"Trusted set: {audit['size']} of {len(data['unlabeled'])} unlabeled images, "
-        f"{100 * audit['precision']:.1f} % of its labels are right"
-    )
-
+    runs = []
+    for seed in options.seeds:
+        data = load_split(options.labels_per_class, seed)
+        model, accuracies = train(data, seed, options)
+        runs.append(accuracies)
+        audit = model.trusted_set.audit(data["unlabeled_y"])
+        print(
+            f"\nSeed {seed}, trusted set: {audit['size']} of {len(data['unlabeled'])} "
+            f"unlabeled images, {100 * audit['precision']:.1f} % of its labels right"
+        )
+        print_table([accuracies], f"Test accuracy (%), {len(data['labeled'])} labels")
+    if len(runs) > 1:
+        print_table(runs, f"Mean and standard deviation of {len(runs)} seeds")
     if options.output is not None:
         export_and_reload(model, data, accuracies, options.output)
     print(f"Done in {time.monotonic() - start:.0f} s")
+
+
+def train(
+    data: dict[str, np.ndarray], seed: int, options: argparse.Namespace
+) -> tuple[KDFixMatch, dict[str, float]]:
+    """Trains every method; returns KD-FixMatch and the test accuracies in [0, 1]."""
+    labeled = (data["labeled"], data["labeled_y"])
+    test = (data["test"], data["test_y"])
+    settings: dict[str, Any] = {
+        "backbone": "small_cnn",
+        "weak_augmentation": "shift",
+        "batch_size": 32,
+        "seed": seed,
+    }
+    length = {"epochs": options.epochs, "steps_per_epoch": options.steps_per_epoch}
+    accuracies = {}
+
+    supervised = baselines.Supervised(**settings)
+    supervised.fit(labeled, data["unlabeled"], verbose=2, **length)
+    accuracies["supervised"] = supervised.evaluate(*test)["accuracy"]
+
+    model = KDFixMatch(**settings)
+    model.fit(labeled, data["unlabeled"], verbose=2, **length)
+    outer = model.outer.evaluate(*test, return_dict=True, verbose=0)
+    accuracies["FixMatch"] = outer["accuracy"]
+    accuracies["KD-FixMatch"] = model.evaluate(*test)["accuracy"]
+
+    if options.equal_compute:
+        length["epochs"] *= 2
+        longer = baselines.FixMatch(**settings)
+        longer.fit(labeled, data["unlabeled"], verbose=2, **length)
+        accuracies["FixMatch, twice as long"] = longer.evaluate(*test)["accuracy"]
+    return model, accuracies
+
+
+def print_table(runs: list[dict[str, float]], title: str) -> None:
+    """Prints the accuracies of each method, over runs where there are several."""
+    print(f"\n{title}")
+    for method in runs[0]:
+        percent = 100 * np.array([run[method] for run in runs])
+        spread = f" ± {percent.std(ddof=1):.1f}" if len(runs) > 1 else ""
+        print(f"  {method:<24} {percent.mean():5.1f}{spread}")
 
 
 def export_and_reload(

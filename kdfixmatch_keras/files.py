@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +27,14 @@ def written_aside(path: Path) -> Iterator[Path]:
     ) as folder:
         temporary = Path(folder) / path.name
         yield temporary
-        if path.is_dir():
-            # A folder cannot be renamed over one that holds files.
-            os.replace(path, Path(folder) / "replaced")
-        os.replace(temporary, path)
-        shutil.rmtree(Path(folder) / "replaced", ignore_errors=True)
+        replaced = Path(folder) / f"{path.name}.replaced"
+        # Neither can a folder be renamed over a file, nor over one that holds files.
+        aside = path.is_dir() or (path.exists() and temporary.is_dir())
+        if aside:
+            os.replace(path, replaced)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if aside:
+                os.replace(replaced, path)
+            raise
