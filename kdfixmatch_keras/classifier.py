@@ -54,6 +54,8 @@ class ImageClassifier:
         strong_augmentation: As above.
         teacher: As above.
         ema_decay: As above.
+        distribution_alignment: Whether targets are aligned with the frequencies of
+            the labels; see `DistributionAlignment`.
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         optimizer: See `kdfixmatch_keras.optimizers.build_optimizer`.
@@ -75,6 +77,7 @@ class ImageClassifier:
         strong_augmentation: Any = "randaugment",
         teacher: str = "ema",
         ema_decay: float = 0.999,
+        distribution_alignment: bool = False,
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
         optimizer: Any = None,
@@ -96,6 +99,7 @@ class ImageClassifier:
         self.strong_augmentation = strong_augmentation
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
+        self.distribution_alignment = bool(distribution_alignment)
         self.batch_size = validation.check_integer("batch_size", batch_size, 1)
         self.unlabeled_ratio = validation.check_integer(
             "unlabeled_ratio", unlabeled_ratio, 1
@@ -157,6 +161,10 @@ class ImageClassifier:
     ) -> FixMatch:
         """An untrained network, with seeds of its own for each `stage`."""
         seed = validation.derive_seed(self.seed, stage)
+        class_distribution = None
+        if self.distribution_alignment:
+            counts = np.bincount(data.labeled.labels)
+            class_distribution = counts / counts.sum()
         with _dtype_policy(self.mixed_precision) as policy, backbones.seeded(seed):
             student = backbones.build_network(
                 self.backbone,
@@ -176,6 +184,7 @@ class ImageClassifier:
                 ema_decay=self.ema_decay,
                 weak_augmentation=_own_copy(self.weak_augmentation),
                 strong_augmentation=_own_copy(self.strong_augmentation),
+                class_distribution=class_distribution,
                 seed=seed,
                 name=f"fixmatch_{stage}",
                 dtype=policy,

@@ -1,5 +1,6 @@
 """The FixMatch network: student, teacher, and the loss of one training step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ from keras import ops
 
 from kdfixmatch_keras import augmentation, losses, validation
 from kdfixmatch_keras.augmentation.pixels import to_uint8
+from kdfixmatch_keras.distribution_alignment import DistributionAlignment
 
 TEACHERS = ("ema", "shared")
 
@@ -61,6 +63,8 @@ class FixMatch(keras.Model):
         ema_decay: Decay of the average per step, in [0, 1).
         weak_augmentation: Name or Keras layer; see `kdfixmatch_keras.augmentation`.
         strong_augmentation: Name or Keras layer, applied to a weak view.
+        class_distribution: Frequencies of the `K` classes, towards which the targets
+            are aligned (`DistributionAlignment`), or None.
         seed: Integer that fixes the augmentations, or None.
         **kwargs: `name` and `dtype` of the model. `dtype` must be the policy of the
             student, or mixed_float16 would train without loss scaling.
@@ -85,6 +89,7 @@ class FixMatch(keras.Model):
         ema_decay: float = 0.999,
         weak_augmentation: Any = "flip_shift",
         strong_augmentation: Any = "randaugment",
+        class_distribution: Sequence[float] | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -105,6 +110,11 @@ class FixMatch(keras.Model):
         )
         self.strong_augmentation = augmentation.get_strong(
             strong_augmentation, validation.derive_seed(seed, "strong")
+        )
+        self.alignment = (
+            None
+            if class_distribution is None
+            else DistributionAlignment(class_distribution)
         )
 
         self.student = student
@@ -158,10 +168,13 @@ class FixMatch(keras.Model):
             target = logits[num_labeled + num_unlabeled :]
         else:
             target = self.teacher(weak, training=False)
+        target = ops.stop_gradient(target)
+        if self.alignment is not None:
+            target = self.alignment(target, training=training)
         return {
             "labeled": logits[:num_labeled],
             "strong": logits[num_labeled : num_labeled + num_unlabeled],
-            "target": ops.stop_gradient(target),
+            "target": target,
         }
 
     @staticmethod
@@ -298,6 +311,9 @@ class FixMatch(keras.Model):
             "ema_decay": self.ema_decay,
             "weak_augmentation": serialize(self.weak_augmentation),
             "strong_augmentation": serialize(self.strong_augmentation),
+            "class_distribution": None
+            if self.alignment is None
+            else self.alignment.target_distribution,
             "seed": self.seed,
         }
 

@@ -56,6 +56,9 @@ class KDFixMatch(ImageClassifier):
         strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer.
         teacher: `"ema"` or `"shared"`; see `FixMatch`.
         ema_decay: Decay of the teacher's average per step, in [0, 1).
+        distribution_alignment: Whether the targets of both networks are aligned with
+            the frequencies of the labels, which must then be those of the unlabeled
+            images; see `DistributionAlignment`.
         batch_size: Labeled images in a batch.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one.
         optimizer: Name or Keras optimizer; None for the reference set-up, see
@@ -98,6 +101,7 @@ class KDFixMatch(ImageClassifier):
         strong_augmentation: Any = "randaugment",
         teacher: str = "ema",
         ema_decay: float = 0.999,
+        distribution_alignment: bool = False,
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
         optimizer: Any = None,
@@ -116,6 +120,7 @@ class KDFixMatch(ImageClassifier):
             strong_augmentation=strong_augmentation,
             teacher=teacher,
             ema_decay=ema_decay,
+            distribution_alignment=distribution_alignment,
             batch_size=batch_size,
             unlabeled_ratio=unlabeled_ratio,
             optimizer=optimizer,

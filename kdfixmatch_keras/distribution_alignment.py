@@ -1,0 +1,84 @@
+"""Distribution alignment: a remedy for classes that swallow one another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kdfixmatch_keras")
+class DistributionAlignment(keras.layers.Layer):
+    """Pulls predictions on unlabeled images towards the frequencies of the classes.
+
+    Probabilities `q` become `q * p_target / p_model`, normalised, with `p_model` a
+    moving average of the mean of `q` over past batches. A class that is predicted too
+    often needs more evidence, one that has died out needs less.
+
+    Args:
+        target_distribution: `p_target`, `K` positive numbers that sum to 1.
+        decay: Decay of the moving average per batch, in [0, 1), warmed up as
+            `min(decay, (1 + t) / (10 + t))`.
+        **kwargs: As in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `target_distribution` is not a distribution.
+
+    Reference:
+        - [Berthelot et al., 2020](https://arxiv.org/abs/1911.09785), section 3.1
+    """
+
+    def __init__(
+        self, target_distribution: Sequence[float], decay: float = 0.999, **kwargs: Any
+    ) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        target = np.asarray(target_distribution, "float32")
+        if target.ndim != 1 or not (target > 0).all() or abs(target.sum() - 1) > 1e-3:
+            raise ValueError(
+                "`target_distribution` must be K positive numbers that sum to 1. "
+                f"Received: target_distribution={target_distribution!r}"
+            )
+        self.target_distribution = [float(share) for share in target]
+        self.decay = decay
+        size = len(target)
+        self.model_distribution = self.add_weight(
+            shape=(size,),
+            initializer=keras.initializers.Constant(1 / size),
+            trainable=False,
+            name="model_distribution",
+        )
+        self.num_updates = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False, name="t"
+        )
+        self.built = True
+
+    def call(self, logits: Any, training: bool = False) -> Any:
+        """Aligns logits `(n, K)`; in training the batch counts towards `p_model`.
+
+        Returns:
+            float32 logits `(n, K)`, whose softmax is the aligned distribution.
+        """
+        logits = ops.cast(logits, "float32")
+        if training:
+            self.num_updates.assign(self.num_updates + 1)
+            step = ops.cast(self.num_updates, "float32")
+            decay = ops.minimum(self.decay, (1.0 + step) / (10.0 + step))
+            batch = ops.mean(ops.softmax(logits, axis=-1), axis=0)
+            self.model_distribution.assign(
+                self.model_distribution * decay + batch * (1.0 - decay)
+            )
+        target = ops.convert_to_tensor(self.target_distribution, "float32")
+        # A class that is never predicted must not be lifted without bound.
+        model = ops.maximum(self.model_distribution, 1e-6)
+        return logits + ops.log(target) - ops.log(model)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        config = super().get_config()
+        del config["dtype"]
+        return {
+            **config,
+            "target_distribution": self.target_distribution,
+            "decay": self.decay,
+        }
