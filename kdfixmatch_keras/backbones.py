@@ -13,6 +13,9 @@ from kdfixmatch_keras import validation
 
 OWN_BACKBONES = ("small_cnn", "wide_resnet_28_2")
 
+# FixMatch decays weights by 5e-4 through the gradient; Keras does not halve the square.
+L2_PENALTY = 2.5e-4
+
 # Pixel range that each family of `keras.applications` was trained on. Families that
 # are not listed rescale inside the network and take [0, 255].
 _PIXELS_BY_PREFIX = {
@@ -195,10 +198,13 @@ def seeded(seed: int | None) -> Iterator[None]:
     An initializer or a dropout layer without a seed asks Python's `random` for one.
     The state of `random` is put back afterwards, so nobody else's numbers change.
     """
+    if seed is None:
+        # Putting the state back would make every such network the same.
+        yield
+        return
     state = random.getstate()
     try:
-        if seed is not None:
-            random.seed(seed)
+        random.seed(seed)
         yield
     finally:
         random.setstate(state)
@@ -214,7 +220,8 @@ def _build(
 ) -> keras.Model:
     channels = input_shape[-1]
     inputs = layers.Input(input_shape, dtype="uint8", name="images")
-    if isinstance(backbone, str) and backbone not in OWN_BACKBONES:
+    is_application = isinstance(backbone, str) and backbone not in OWN_BACKBONES
+    if is_application:
         side = _MINIMUM_SIDE.get(backbone, 32)
         x = Preprocessing(_pixels(backbone), 3, side, name="preprocessing")(inputs)
         x = _build_application(backbone, weights, x.shape[1:])(x)
@@ -229,7 +236,13 @@ def _build(
             body.set_weights(backbone.get_weights())
             x = body(x)
         else:
-            x = backbone(input_shape)(x)
+            body = backbone(input_shape)
+            if not isinstance(body, keras.Model):
+                raise TypeError(
+                    "`backbone` must return a keras.Model for an input shape. "
+                    f"Received: {body!r}"
+                )
+            x = body(x)
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     if len(x.shape) != 2:
@@ -237,8 +250,17 @@ def _build(
             "`backbone` must return a vector or a feature map for each image. "
             f"Received: an output of shape {tuple(x.shape)}"
         )
-    x = layers.Dense(embedding_dim, activation="relu", name="embedding")(x)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    # A network of `keras.applications` is trained with decoupled weight decay.
+    penalty = None if is_application else keras.regularizers.L2(L2_PENALTY)
+    x = layers.Dense(
+        embedding_dim,
+        activation="relu",
+        kernel_regularizer=penalty,
+        name="embedding",
+    )(x)
+    logits = layers.Dense(
+        num_classes, kernel_regularizer=penalty, dtype="float32", name="logits"
+    )(x)
     return keras.Model(inputs, logits, name=name)
 
 
@@ -280,7 +302,7 @@ def _convolution(x: Any, filters: int, *, size: int = 3, strides: int = 1) -> An
         padding="same",
         use_bias=False,
         kernel_initializer="he_normal",
-        kernel_regularizer=keras.regularizers.L2(2.5e-4),
+        kernel_regularizer=keras.regularizers.L2(L2_PENALTY),
     )(x)
 
 

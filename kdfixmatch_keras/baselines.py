@@ -37,8 +37,10 @@ class _SingleNetworkClassifier(ImageClassifier):
     ) -> dict[str, list[float]]:
         """Trains the network; see `KDFixMatch.fit` for the arguments."""
         epochs = validation.check_integer("epochs", epochs, 1)
+        steps_per_epoch = validation.check_steps(steps_per_epoch)
+        callbacks = validation.check_callbacks(callbacks)
         data = self.load_data(labeled, unlabeled, validation_data)
-        steps_per_epoch = self.steps_per_epoch(data, steps_per_epoch)
+        self.network = None
         self.class_names = data.labeled.class_names
         network = self.new_network(self.name, data)
         self.history = self.train(
@@ -47,7 +49,7 @@ class _SingleNetworkClassifier(ImageClassifier):
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             labels_only=self.labels_only,
-            callbacks=list(callbacks or ()),
+            callbacks=callbacks,
             verbose=verbose,
         )
         self.network = network

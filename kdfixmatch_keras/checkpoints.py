@@ -33,7 +33,8 @@ def save(model: Any, path: Any) -> None:
     """
     path = Path(path)
     model.serving_network  # noqa: B018 - raises where there is nothing to save
-    if path.exists() and not _is_saved_model(path):
+    is_empty_folder = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_empty_folder and not _is_saved_model(path):
         raise ValueError(
             "`path` must be new, or a saved model to replace. "
             f"Received: path={str(path)!r}, which holds something else"
@@ -50,7 +51,10 @@ def save(model: Any, path: Any) -> None:
                     for member in MEMBERS:
                         archive.write(folder / member, member)
             else:
-                shutil.copytree(folder, temporary)
+                # Not `copytree`: it would copy the mode of a private folder.
+                temporary.mkdir()
+                for member in MEMBERS:
+                    shutil.copy(folder / member, temporary)
 
 
 def load(cls: Any, path: Any) -> Any:
@@ -96,8 +100,13 @@ def _load_folder(cls: Any, folder: Path) -> Any:
         else value
         for name, value in settings["arguments"].items()
     }
-    model = cls(**arguments)
+    # The networks hold their weights: the file they started from may be gone, and is
+    # needed only to train again.
+    weights = arguments.pop("weights")
+    model = cls(**arguments, weights=None)
+    model.weights = weights
     model.unsaved_arguments = settings["unsaved_arguments"]
+    model.unlabeled_names = settings["unlabeled_names"]
     model.class_names = settings["class_names"]
     model.history = settings["history"]
     model.trusted_set = TrustedSet.load(folder / TRUSTED_SET)
@@ -107,14 +116,19 @@ def _load_folder(cls: Any, folder: Path) -> Any:
 
 
 def _settings(model: Any) -> dict[str, Any]:
-    arguments, unsaved = {}, []
+    # What was lost when this model was loaded is still lost.
+    arguments, unsaved = {}, list(model.unsaved_arguments)
     for name in signature(type(model)).parameters:
+        if name in unsaved:
+            continue
         value = getattr(model, name)
         if isinstance(
             value,
             keras.layers.Layer | keras.losses.Loss | keras.optimizers.Optimizer,
         ) and not isinstance(value, keras.Model):
             arguments[name] = keras.saving.serialize_keras_object(value)
+        elif isinstance(value, Path):
+            arguments[name] = str(value)
         elif value is None or isinstance(value, str | int | float | tuple | list):
             arguments[name] = value
         else:
@@ -126,5 +140,6 @@ def _settings(model: Any) -> dict[str, Any]:
         "arguments": arguments,
         "unsaved_arguments": unsaved,
         "class_names": model.class_names,
+        "unlabeled_names": model.unlabeled_names,
         "history": model.history,
     }

@@ -59,8 +59,8 @@ class ImageClassifier:
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         optimizer: See `kdfixmatch_keras.optimizers.build_optimizer`.
-        mixed_precision: True, False, `"auto"` (float16 on a GPU, float32 on a CPU)
-            or the name of a Keras dtype policy.
+        mixed_precision: True, False, `"auto"` (float16 on a GPU, float32 on a CPU),
+            `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         seed: Integer that fixes a run, or None.
     """
 
@@ -142,13 +142,6 @@ class ImageClassifier:
         _check_same_shape("unlabeled", unlabeled_images, shape)
         return TrainingData(labeled_images, unlabeled_images, validation_images)
 
-    def steps_per_epoch(self, data: TrainingData, steps: int | None) -> int:
-        """`steps`, or as many as show each unlabeled image once."""
-        if steps is not None:
-            return validation.check_integer("steps_per_epoch", steps, 1)
-        batch = self.batch_size * self.unlabeled_ratio
-        return -(-len(data.unlabeled) // batch)
-
     # Networks
 
     def new_network(
@@ -196,13 +189,19 @@ class ImageClassifier:
         data: TrainingData,
         *,
         epochs: int,
-        steps_per_epoch: int,
+        steps_per_epoch: int | None,
         trusted_labels: np.ndarray | None = None,
         labels_only: bool = False,
         callbacks: Sequence[Any] = (),
         verbose: Any = "auto",
     ) -> dict[str, list[float]]:
-        """Trains `network` with Keras's `fit` and returns `{metric: [per epoch]}`."""
+        """Trains `network` with Keras's `fit` and returns `{metric: [per epoch]}`.
+
+        Without `steps_per_epoch`, an epoch shows each unlabeled image once.
+        """
+        if steps_per_epoch is None:
+            batch = self.batch_size * self.unlabeled_ratio
+            steps_per_epoch = -(-len(data.unlabeled) // batch)
         seed = validation.derive_seed(self.seed, f"{network.name}/batches")
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
@@ -267,6 +266,7 @@ class ImageClassifier:
             rows in the order of the images (files: sorted by name).
         """
         network = self.serving_network
+        validation.check_integer("batch_size", batch_size, 1)
         batches = ImageBatches(
             self._open_images(network, images), batch_size=batch_size
         )
@@ -288,6 +288,7 @@ class ImageClassifier:
             `{"loss": mean cross-entropy in nats, "accuracy": in [0, 1]}`.
         """
         network = self.serving_network
+        validation.check_integer("batch_size", batch_size, 1)
         height, width, channels = network.student.input_shape[1:]
         data = labeled_source(
             images if labels is None else (images, labels),

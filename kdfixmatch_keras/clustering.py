@@ -17,6 +17,7 @@ from kdfixmatch_keras.deep_embedded_clustering import (
     DeepEmbeddedClustering,
     check_embeddings,
     derive_seeds,
+    one_thread,
 )
 
 KMEANS_FULL_BATCH_LIMIT = 20_000
@@ -60,11 +61,12 @@ class KMeans:
         z = check_embeddings(z, self.num_clusters)
         full_batch = len(z) <= KMEANS_FULL_BATCH_LIMIT
         estimator = cluster.KMeans if full_batch else cluster.MiniBatchKMeans
-        clusters = estimator(
-            self.num_clusters,
-            n_init=_KMEANS_RESTARTS,
-            random_state=derive_seeds(self.seed, 1)[0],
-        ).fit_predict(z)
+        with one_thread():
+            clusters = estimator(
+                self.num_clusters,
+                n_init=_KMEANS_RESTARTS,
+                random_state=derive_seeds(self.seed, 1)[0],
+            ).fit_predict(z)
         return np.asarray(clusters, np.int32)
 
 
@@ -107,6 +109,9 @@ class SpectralClustering:
                 "samples. Use clustering='kmeans' or 'dec', which scale, or raise "
                 f"`tau_select` to keep fewer. Received: {len(z):,} samples"
             )
+        if len(z) == self.num_clusters:
+            # The decomposition needs more samples than clusters.
+            return np.arange(len(z), dtype=np.int32)
         estimator = cluster.SpectralClustering(
             self.num_clusters,
             affinity="nearest_neighbors",
@@ -117,7 +122,10 @@ class SpectralClustering:
             # Well separated clusters are not connected, which is what one hopes
             # for and no reason to warn.
             warnings.filterwarnings("ignore", message="Graph is not fully connected")
-            clusters = estimator.fit_predict(z)
+            # As many samples as dimensions look like an affinity matrix.
+            warnings.filterwarnings("ignore", message="The spectral clustering API")
+            with one_thread():
+                clusters = estimator.fit_predict(z)
         return np.asarray(clusters, np.int32)
 
 

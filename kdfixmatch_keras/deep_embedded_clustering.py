@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from kdfixmatch_keras import validation
 
@@ -120,6 +121,14 @@ def derive_seeds(seed: int | None, count: int) -> list[int]:
     """
     sequence = np.random.SeedSequence(validation.check_seed(seed))
     return [int(s) >> 1 for s in sequence.generate_state(count)]
+
+
+def one_thread() -> Any:
+    """A context in which scikit-learn adds in one order, and so to the same bits.
+
+    Its k-means sums what each thread found in the order in which they finish.
+    """
+    return threadpool_limits(1, user_api="openmp")
 
 
 def _dense_stack(
@@ -335,9 +344,10 @@ class DeepEmbeddedClustering:
         autoencoder = self._pretrain(x, layer_seeds, generator)
         latent = _in_chunks(lambda rows: _apply(autoencoder.encoder, rows), x)
         _check_finite(latent)
-        kmeans = KMeans(
-            self.num_clusters, n_init=_KMEANS_RESTARTS, random_state=kmeans_seed
-        ).fit(latent)
+        with one_thread():
+            kmeans = KMeans(
+                self.num_clusters, n_init=_KMEANS_RESTARTS, random_state=kmeans_seed
+            ).fit(latent)
         self._refinement = _Refinement(autoencoder.encoder, kmeans.cluster_centers_)
         clusters = self._refine(self._refinement, x, generator)
         # Converting the variable itself makes numpy 2 warn.

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kdfixmatch_keras import validation
+
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
 class DistributionAlignment(keras.layers.Layer):
@@ -40,7 +42,7 @@ class DistributionAlignment(keras.layers.Layer):
                 f"Received: target_distribution={target_distribution!r}"
             )
         self.target_distribution = [float(share) for share in target]
-        self.decay = decay
+        self.decay = validation.check_number("decay", decay, 0, 1, "[0, 1)")
         size = len(target)
         self.model_distribution = self.add_weight(
             shape=(size,),

@@ -21,7 +21,8 @@ def export_network(
     `class_id`, int32 `(n,)`, and `class_name`, string `(n,)`.
 
     * `serving_default` takes `images`, uint8 `(n, H, W, C)`; images of another size
-      are resized to that of the training images.
+      are resized to that of the training images. `predict` resizes with Pillow, which
+      rounds between the two axes: pixels can differ by one gray level.
     * `serve_bytes` takes `encoded`, string `(n,)`, each a JPEG or PNG file.
 
     Args:
@@ -51,6 +52,15 @@ def export_network(
         archive.write_out(str(temporary), verbose=False)
 
 
+def _luminance(image: Any) -> Any:
+    """Gray as Pillow's mode "L" computes it, which leaves gray pixels as they are."""
+    import tensorflow as tf
+
+    weighted = tf.cast(image, tf.int32) * [19595, 38470, 7471]
+    total = tf.reduce_sum(weighted, axis=-1, keepdims=True) + 0x8000
+    return tf.cast(tf.bitwise.right_shift(total, 16), tf.uint8)
+
+
 def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:
     import tensorflow as tf
 
@@ -74,9 +84,9 @@ def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:
     def decode(encoded: Any) -> Any:
         # This op decodes PNG as well. The accurate transform gives Pillow's pixels,
         # those that a folder was trained on.
-        image = tf.io.decode_jpeg(
-            encoded, channels=channels, dct_method="INTEGER_ACCURATE"
-        )
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+        if channels == 1:
+            image = _luminance(image)
         return resize(image)
 
     def serve_bytes(encoded: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         replaced = Path(folder) / f"{path.name}.replaced"
-        # Neither can a folder be renamed over a file, nor over one that holds files.
+        # A folder cannot be renamed over a file, nor over one that holds files.
         aside = path.is_dir() or (path.exists() and temporary.is_dir())
         if aside:
             os.replace(path, replaced)

@@ -99,11 +99,24 @@ class FixMatch(keras.Model):
                 "`student` must be a keras.Model, as `backbones.build_network` makes "
                 f"it. Received: student={student!r}"
             )
+        names = [layer.name for layer in student.layers]
+        if "embedding" not in names:
+            raise ValueError(
+                '`student` must have a layer named "embedding" before its logits. '
+                f"Received: layers {names}"
+            )
+        policy = student.get_layer("embedding").dtype_policy.name
+        if policy != self.dtype_policy.name:
+            raise ValueError(
+                "`student` must have the dtype policy of this model, or mixed_float16 "
+                f"would train without loss scaling. Received: {policy!r} and "
+                f"{self.dtype_policy.name!r}. Pass dtype={policy!r}."
+            )
         self.tau = validation.check_fraction("tau", tau)
         self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
         self.target_source = validation.check_choice("teacher", teacher, TEACHERS)
-        self.seed = seed
+        self.seed = validation.check_seed(seed)
         self.unlabeled_loss = losses.get(unlabeled_loss, argument="unlabeled_loss")
         self.weak_augmentation = augmentation.get_weak(
             weak_augmentation, validation.derive_seed(seed, "weak")
@@ -116,6 +129,12 @@ class FixMatch(keras.Model):
             if class_distribution is None
             else DistributionAlignment(class_distribution)
         )
+        num_classes = student.output_shape[-1]
+        if self.alignment and len(self.alignment.target_distribution) != num_classes:
+            raise ValueError(
+                f"`class_distribution` must have {num_classes} numbers, one for each "
+                f"class. Received: {class_distribution!r}"
+            )
 
         self.student = student
         self.teacher = keras.models.clone_model(student)
@@ -247,9 +266,12 @@ class FixMatch(keras.Model):
     ) -> dict[str, Any]:
         """Returns the metrics, in evaluation only those that mean something there."""
         results: dict[str, Any] = self.get_metrics_result()
-        if isinstance(x, dict):
+        if isinstance(x, dict) and "unlabeled" in x:
             return results
-        return {name: results[name] for name in ("loss", "accuracy")}
+        names = ["loss", "accuracy"]
+        if isinstance(x, dict):
+            names.append("supervised_loss")
+        return {name: results[name] for name in names}
 
     def train_step(self, *args: Any) -> Any:
         """One step of Keras's own trainer, after which the teacher follows."""

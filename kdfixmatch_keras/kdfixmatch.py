@@ -50,6 +50,7 @@ class KDFixMatch(ImageClassifier):
         unlabeled_loss: Loss of the inner network on unlabeled images: a name in
             `losses` or a `keras.losses.Loss`. The outer network uses cross-entropy.
         lambda_u: Weight of the unlabeled term, at least 0.
+            It must take integer targets and logits.
         clustering: `"dec"`, `"kmeans"`, `"spectral"` or an object with
             `fit_predict(embeddings)`.
         weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
@@ -62,9 +63,10 @@ class KDFixMatch(ImageClassifier):
         batch_size: Labeled images in a batch.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one.
         optimizer: Name or Keras optimizer; None for the reference set-up, see
-            `optimizers.build_optimizer`.
-        mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU), True, False
-            or the name of a Keras dtype policy.
+            `optimizers.build_optimizer`. Pass one with a small learning rate if
+            `backbone` is a trained model of your own.
+        mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU), True, False,
+            `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         inner_init: `"fresh"` starts the inner network anew, `"outer"` from the outer
             network's teacher.
         seed: Integer of at least 0 that fixes a run, bit for bit on a CPU; or None.
@@ -75,6 +77,8 @@ class KDFixMatch(ImageClassifier):
         trusted_set: `TrustedSet`, or None.
         history: `{"outer" | "inner": {metric: [per epoch]}}`.
         class_names: Names of the `K` classes, or None.
+        unlabeled_names: File names of the unlabeled images, in the order of their
+            indices, where they came from a folder; else None.
 
     Raises:
         ValueError: An argument is out of range, or a name is unknown.
@@ -139,6 +143,7 @@ class KDFixMatch(ImageClassifier):
         self.inner: Any = None
         self.trusted_set: Any = None
         self.history: dict[str, dict[str, list[float]]] = {}
+        self.unlabeled_names: list[str] | None = None
         self.unsaved_arguments: list[str] = []
 
     def fit(
@@ -187,14 +192,15 @@ class KDFixMatch(ImageClassifier):
         if outer_epochs is None:
             outer_epochs = epochs
         outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
-        data = self.load_data(labeled, unlabeled, validation_data)
-        options = {
-            "steps_per_epoch": self.steps_per_epoch(data, steps_per_epoch),
-            "callbacks": list(callbacks or ()),
+        options: dict[str, Any] = {
+            "steps_per_epoch": validation.check_steps(steps_per_epoch),
+            "callbacks": validation.check_callbacks(callbacks),
             "verbose": verbose,
         }
+        data = self.load_data(labeled, unlabeled, validation_data)
         say = _Narrator(verbose)
         self.class_names = data.labeled.class_names
+        self.unlabeled_names = data.unlabeled.names
         self.inner, self.trusted_set, self.history = None, None, {}
 
         say(
@@ -206,8 +212,13 @@ class KDFixMatch(ImageClassifier):
             self.outer, data, epochs=outer_epochs, **options
         )
 
-        say("Trusted set: labeling and clustering the unlabeled images")
-        self.trusted_set = self._select(self.outer, data, verbose)
+        say("Trusted set: labeling the unlabeled images")
+        probabilities, embeddings = self._label(self.outer, data, verbose)
+        confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
+        say(
+            f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
+        )
+        self.trusted_set = self._select(probabilities, embeddings)
         say(
             f"Trusted set: {self.trusted_set.num_confident} of {len(data.unlabeled)} "
             f"labels are confident, {len(self.trusted_set)} of them are trusted"
@@ -229,21 +240,24 @@ class KDFixMatch(ImageClassifier):
         self.inner = inner
         return self.history
 
-    def _select(self, outer: FixMatch, data: TrainingData, verbose: Any) -> TrustedSet:
-        """The trusted set: every unlabeled image once, in index order, as it is."""
+    @staticmethod
+    def _label(
+        outer: FixMatch, data: TrainingData, verbose: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and embeds every unlabeled image once, in index order, as it is."""
         outputs = outer.embedder().predict(
             ImageBatches(data.unlabeled), verbose=verbose
         )
-        logits = np.asarray(outputs["logits"], "float32")
+        probabilities = FixMatch.probabilities(outputs["logits"])
+        return keras.ops.convert_to_numpy(probabilities), outputs["embeddings"]
+
+    def _select(self, probabilities: np.ndarray, embeddings: np.ndarray) -> TrustedSet:
         builder = TrustedSetBuilder(
             tau_select=self.tau_select,
             clustering=self.clustering,
             seed=validation.derive_seed(self.seed, "clustering"),
         )
-        return builder.build(
-            keras.ops.convert_to_numpy(FixMatch.probabilities(logits)),
-            outputs["embeddings"],
-        )
+        return builder.build(probabilities, embeddings)
 
     @property
     def serving_network(self) -> FixMatch:

@@ -26,6 +26,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kdfixmatch_keras import validation
@@ -348,7 +349,8 @@ def get(name_or_loss: Any, argument: str = "loss") -> Any:
 
     Args:
         name_or_loss: `"ce"`, `"sce"`, `"gce"`, `"mae"`, `"nce"`, `"nce_rce"`, or a
-            `keras.losses.Loss` that takes integer labels, returned as it is.
+            `keras.losses.Loss` that takes integer labels and logits, returned as it
+            is.
         argument: Name that error messages give to the first argument.
 
     Returns:
@@ -359,6 +361,7 @@ def get(name_or_loss: Any, argument: str = "loss") -> Any:
         TypeError: If the argument is neither a name nor a loss.
     """
     if isinstance(name_or_loss, keras.losses.Loss):
+        _check_fit(name_or_loss, argument)
         return name_or_loss
     if not isinstance(name_or_loss, str):
         raise TypeError(
@@ -371,6 +374,24 @@ def get(name_or_loss: Any, argument: str = "loss") -> Any:
             argument, name_or_loss, _LOSSES, "a `keras.losses.Loss`"
         )
     ]()
+
+
+def _check_fit(loss: Any, argument: str) -> None:
+    """Refuses a loss that would fail, or learn nonsense, once it is needed."""
+    if getattr(loss, "from_logits", True) is False:
+        raise ValueError(
+            f"`{argument}` must take logits. Received: {argument}={loss!r} with "
+            "from_logits=False"
+        )
+    try:
+        per_sample(loss, np.array([0, 1], "int32"), np.zeros((2, 3), "float32"))
+    # A loss may fail in as many ways as there are losses.
+    except Exception as error:
+        raise ValueError(
+            f"`{argument}` must take integer labels (n,) and logits (n, K) and give "
+            f"one value per sample. Received: {argument}={loss!r}, which fails with: "
+            f"{error}"
+        ) from error
 
 
 def per_sample(loss: Any, y_true: Tensor, y_pred: Tensor) -> Tensor:

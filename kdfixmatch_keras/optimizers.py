@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras import validation
+
 BASE_LEARNING_RATE = 0.03
 
 
@@ -58,9 +60,24 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
         A `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: `optimizer` is not one that Keras knows.
+        ValueError: Keras knows no optimizer of that name.
+        TypeError: `optimizer` is neither a name nor an optimizer.
     """
     if optimizer is not None:
+        if isinstance(optimizer, str):
+            names = {
+                name.lower()
+                for name, kind in vars(keras.optimizers).items()
+                if isinstance(kind, type) and name != "Optimizer"
+            }
+            validation.check_choice(
+                "optimizer", optimizer.lower(), names, "a Keras optimizer"
+            )
+        elif not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(
+                "`optimizer` must be None, a name or a Keras optimizer. "
+                f"Received: optimizer={optimizer!r}"
+            )
         optimizer = keras.optimizers.get(optimizer)
         return optimizer.from_config(optimizer.get_config())
     if pretrained:

@@ -116,9 +116,9 @@ def _draw_trusted_set(axes: Any, model: Any, true_labels: Any) -> None:
     heights: Any = sizes
     title = "Trusted images by class"
     if true_labels is not None:
-        right = np.asarray(true_labels)[trusted.indices] == trusted.labels
-        correct = np.bincount(trusted.labels[right], minlength=len(model.class_names))
-        heights = 100 * correct / np.maximum(sizes, 1)
+        per_class = trusted.audit(true_labels)["per_class"]
+        precision = [per_class[label]["precision"] for label in range(len(sizes))]
+        heights = 100 * np.nan_to_num(precision)
         title = "Precision of the trusted set (%), and its size"
         axes.set_ylim(0, 112)
     bars = axes.bar(np.arange(len(sizes)), heights, color="tab:green")

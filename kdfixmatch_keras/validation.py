@@ -57,6 +57,29 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
     return int(value)
 
 
+def check_steps(steps_per_epoch: Any) -> int | None:
+    """Returns None or an integer of at least 1; see `check_integer`."""
+    if steps_per_epoch is None:
+        return None
+    return check_integer("steps_per_epoch", steps_per_epoch, 1)
+
+
+def check_callbacks(callbacks: Any) -> list[Any]:
+    """Returns callbacks as a list.
+
+    Raises:
+        TypeError: `callbacks` is neither None nor a list of Keras callbacks.
+    """
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            "`callbacks` must be a list of Keras callbacks. "
+            f"Received: callbacks={callbacks!r}"
+        )
+    return list(callbacks)
+
+
 def check_seed(seed: Any) -> int | None:
     """Returns a seed, None or an integer of at least 0; see `check_integer`."""
     return None if seed is None else check_integer("seed", seed, 0)

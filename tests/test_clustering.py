@@ -276,3 +276,9 @@ def test_transform_refuses_other_columns():
     model.fit_predict(blobs()[0])
     with pytest.raises(ValueError, match="`z` must have 8 columns"):
         model.transform(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["kmeans", "spectral"])
+def test_as_many_samples_as_clusters_get_a_cluster_each(name):
+    clusters = clustering.get(name, 3, seed=0).fit_predict(np.eye(3) * 9)
+    assert sorted(clusters) == [0, 1, 2]

@@ -294,3 +294,21 @@ def test_per_sample_refuses_a_loss_that_reduces():
 
     with pytest.raises(ValueError, match="`loss` must give one value per sample"):
         losses.per_sample(Reduced(), np.array([0]), np.zeros((1, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.losses.MeanSquaredError(),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused_at_once(loss):
+    with pytest.raises(ValueError, match="`unlabeled_loss` must take"):
+        losses.get(loss, argument="unlabeled_loss")
+
+
+def test_a_loss_of_keras_on_integers_and_logits_fits():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert losses.get(loss) is loss

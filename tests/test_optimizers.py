@@ -71,11 +71,12 @@ def test_optimizer_of_the_user_is_copied_without_state():
         other = keras.Variable(np.ones(3, "float32"))
         optimizer.build([other])
         optimizer.apply([np.ones(3, "float32")])
-        np.testing.assert_allclose(np.array(other), 0.5)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(other), 0.5)
     assert int(own.iterations) == 1
 
 
-@pytest.mark.parametrize("optimizer", ["adamm", 3])
-def test_unknown_optimizer_is_an_error_that_shows_it(optimizer):
-    with pytest.raises(ValueError, match=str(optimizer)):
-        build_optimizer(optimizer, 100, pretrained=False)
+def test_unknown_optimizer_is_an_error_with_a_suggestion():
+    with pytest.raises(ValueError, match="'adamm'. Did you mean 'adam'"):
+        build_optimizer("adamm", 100, pretrained=False)
+    with pytest.raises(TypeError, match="`optimizer` must be None, a name or.*=3"):
+        build_optimizer(3, 100, pretrained=False)

@@ -69,6 +69,8 @@ class KerasCVPolicy(keras.layers.Layer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # Its geometric operations use a kernel that XLA does not have.
+        self.supports_jit = False
         if keras.backend.backend() != "tensorflow":
             raise RuntimeError(
                 "The Keras backend must be 'tensorflow' for the augmentation "
@@ -177,6 +179,14 @@ class _SquareCutout(keras_cv.layers.RandomCutout):
         return {**drawn, "rectangles_height": drawn["rectangles_width"]}
 
 
+class _Equalization(keras_cv.layers.Equalization):
+    """Converted for graphs: it branches on a tensor, and `fit` traces as is."""
+
+    equalize_channel = tf.autograph.to_graph(
+        keras_cv.layers.Equalization.equalize_channel
+    )
+
+
 def build_operations(seeds: Any) -> dict[str, keras.layers.Layer]:
     """Builds the 14 operations, each a KerasCV layer that draws per image.
 
@@ -223,7 +233,7 @@ def build_operations(seeds: Any) -> dict[str, keras.layers.Layer]:
         "translate_y": layers.RandomTranslation(0.3, 0.0, **geometric()),
         "identity": layers.RandomFlip("horizontal", rate=0.0, **common()),
         "auto_contrast": layers.AutoContrast(_VALUE_RANGE, dtype="float32"),
-        "equalize": layers.Equalization(_VALUE_RANGE, dtype="float32"),
+        "equalize": _Equalization(_VALUE_RANGE, name="equalization", dtype="float32"),
         "solarize": layers.Solarization(
             _VALUE_RANGE,
             threshold_factor=_Uniform(0.0, 256.0, seeds.next()),
