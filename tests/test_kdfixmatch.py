@@ -332,6 +332,10 @@ def test_arrays_datasets_and_folders_give_the_same_run(tmp_path):
     assert len(models["array"].trusted_set) > 0
     assert models["array"].class_names == ["0", "1", "2"]
     assert models["folder"].class_names == ["a", "b", "c"]
+    names = models["folder"].unlabeled_names
+    assert names == sorted(names) and len(names) == len(
+        models["array"].trusted_set.trusted
+    )
 
 
 @pytest.fixture
