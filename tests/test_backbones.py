@@ -69,13 +69,22 @@ def test_wide_resnet_is_the_28_2_of_the_literature():
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "wide_resnet_28_2"])
-def test_l2_penalty_is_on_convolution_kernels_only(name):
+def test_l2_penalty_is_on_kernels_only(name):
     network = build(name)
-    kernels = [layer.kernel for layer in layers_of(network, layers.Conv2D)]
+    for weight in network.trainable_weights:
+        # Biases and batch norm would show if they were penalised.
+        if "kernel" not in weight.path:
+            weight.assign(ops.ones_like(weight))
+    kernels = [w for w in network.trainable_weights if "kernel" in w.path]
+    assert len(kernels) == len(layers_of(network, layers.Conv2D)) + 2
     squares = sum(float(ops.sum(ops.square(kernel))) for kernel in kernels)
     penalty = sum(float(value) for value in network.losses)
     # Half of 5e-4, because the gradient of a square has a factor of two.
     assert penalty == pytest.approx(2.5e-4 * squares, rel=1e-4)
+
+
+def test_networks_of_keras_applications_have_no_penalty():
+    assert build("mobilenet", 32).losses == []
 
 
 @pytest.mark.parametrize("side, channels", [(32, 3), (16, 1)])
