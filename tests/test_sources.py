@@ -185,11 +185,8 @@ class TestFolderSource:
         np.testing.assert_array_equal(read_all(source), images[[4, 1]])
 
     def test_linked_folders_are_followed_once(self, tmp_path, folder):
-        try:
-            os.symlink(folder, tmp_path / "link")
-            os.symlink(tmp_path, folder / "loop")
-        except OSError:
-            pytest.skip("this system makes no symbolic links")
+        os.symlink(folder, tmp_path / "link")
+        os.symlink(tmp_path, folder / "loop")
         assert len(FolderSource(tmp_path)) == 2 * NUM_IMAGES
 
     @pytest.mark.parametrize("channels", [None, 1, 3])
