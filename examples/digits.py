@@ -44,7 +44,7 @@ def main() -> None:
     """Runs the demonstration."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--labels-per-class", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=15, help="for each network")
+    parser.add_argument("--epochs", type=int, default=12, help="for each network")
     parser.add_argument("--steps-per-epoch", type=int, default=30)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument(
