@@ -136,7 +136,7 @@ def check_backbone(backbone: Any, weights: Any) -> None:
             '`weights` must be None, "imagenet" or the path of a weights file. '
             f"Received: weights={weights!r}"
         )
-    if not isinstance(backbone, str) or backbone in OWN_BACKBONES:
+    if not _is_application(backbone):
         raise ValueError(
             '`weights` must be None or "imagenet" (which then has no effect) for a '
             "backbone that is not in keras.applications. Received: "
@@ -146,11 +146,12 @@ def check_backbone(backbone: Any, weights: Any) -> None:
 
 def is_pretrained(backbone: Any, weights: Any) -> bool:
     """Whether the network starts from trained weights."""
-    return (
-        isinstance(backbone, str)
-        and backbone not in OWN_BACKBONES
-        and weights is not None
-    )
+    return _is_application(backbone) and weights is not None
+
+
+def _is_application(backbone: Any) -> bool:
+    """Whether a checked `backbone` is the name of a network in `keras.applications`."""
+    return isinstance(backbone, str) and backbone not in OWN_BACKBONES
 
 
 def build_network(
@@ -220,8 +221,7 @@ def _build(
 ) -> keras.Model:
     channels = input_shape[-1]
     inputs = layers.Input(input_shape, dtype="uint8", name="images")
-    is_application = isinstance(backbone, str) and backbone not in OWN_BACKBONES
-    if is_application:
+    if _is_application(backbone):
         side = _MINIMUM_SIDE.get(backbone, 32)
         x = Preprocessing(_pixels(backbone), 3, side, name="preprocessing")(inputs)
         x = _build_application(backbone, weights, x.shape[1:])(x)
@@ -251,7 +251,7 @@ def _build(
             f"Received: an output of shape {tuple(x.shape)}"
         )
     # A network of `keras.applications` is trained with decoupled weight decay.
-    penalty = None if is_application else keras.regularizers.L2(L2_PENALTY)
+    penalty = None if _is_application(backbone) else keras.regularizers.L2(L2_PENALTY)
     x = layers.Dense(
         embedding_dim,
         activation="relu",

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras import augmentation, backbones, export, losses, validation
+from kdfixmatch_keras import augmentation, backbones, export, validation
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.optimizers import build_optimizer
@@ -172,7 +172,7 @@ class ImageClassifier:
                 student,
                 tau=self.tau if tau is None else tau,
                 lambda_u=self.lambda_u,
-                unlabeled_loss=losses.get(unlabeled_loss),
+                unlabeled_loss=unlabeled_loss,
                 teacher=self.teacher,
                 ema_decay=self.ema_decay,
                 weak_augmentation=_own_copy(self.weak_augmentation),

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kdfixmatch_keras import validation
+from kdfixmatch_keras.moving_average import warmed_up_decay
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -20,8 +21,8 @@ class DistributionAlignment(keras.layers.Layer):
 
     Args:
         target_distribution: `p_target`, `K` positive numbers that sum to 1.
-        decay: Decay of the moving average per batch, in [0, 1), warmed up as
-            `min(decay, (1 + t) / (10 + t))`.
+        decay: Decay of the moving average per batch, in [0, 1), after a warm-up
+            (`moving_average.warmed_up_decay`).
         **kwargs: As in `keras.layers.Layer`.
 
     Raises:
@@ -64,8 +65,7 @@ class DistributionAlignment(keras.layers.Layer):
         logits = ops.cast(logits, "float32")
         if training:
             self.num_updates.assign(self.num_updates + 1)
-            step = ops.cast(self.num_updates, "float32")
-            decay = ops.minimum(self.decay, (1.0 + step) / (10.0 + step))
+            decay = warmed_up_decay(self.decay, self.num_updates)
             batch = ops.mean(ops.softmax(logits, axis=-1), axis=0)
             self.model_distribution.assign(
                 self.model_distribution * decay + batch * (1.0 - decay)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kdfixmatch_keras import validation
+from kdfixmatch_keras.augmentation.operations import luminance
 from kdfixmatch_keras.files import written_aside
 
 FORMATS = ("tf_saved_model",)
@@ -52,15 +53,6 @@ def export_network(
         archive.write_out(str(temporary), verbose=False)
 
 
-def _luminance(image: Any) -> Any:
-    """Gray as Pillow's mode "L" computes it, which leaves gray pixels as they are."""
-    import tensorflow as tf
-
-    weighted = tf.cast(image, tf.int32) * [19595, 38470, 7471]
-    total = tf.reduce_sum(weighted, axis=-1, keepdims=True) + 0x8000
-    return tf.cast(tf.bitwise.right_shift(total, 16), tf.uint8)
-
-
 def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:
     import tensorflow as tf
 
@@ -86,7 +78,7 @@ def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:
         # those that a folder was trained on.
         image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
         if channels == 1:
-            image = _luminance(image)
+            image = tf.cast(luminance(image), tf.uint8)
         return resize(image)
 
     def serve_bytes(encoded: Any) -> dict[str, Any]:

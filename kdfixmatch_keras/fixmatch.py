@@ -9,6 +9,7 @@ from keras import ops
 from kdfixmatch_keras import augmentation, losses, validation
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
+from kdfixmatch_keras.moving_average import warmed_up_decay
 
 TEACHERS = ("ema", "shared")
 
@@ -294,8 +295,7 @@ class FixMatch(keras.Model):
 
     def _update_teacher(self) -> None:
         self.num_updates.assign(self.num_updates + 1)
-        step = ops.cast(self.num_updates, "float32")
-        decay = ops.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
+        decay = warmed_up_decay(self.ema_decay, self.num_updates)
         for student, teacher in zip(
             self.student.weights, self.teacher.weights, strict=True
         ):

@@ -169,10 +169,8 @@ class SymmetricCrossEntropy(_HardTargetLoss):
         name: str = "symmetric_cross_entropy",
     ) -> None:
         super().__init__(from_logits, reduction, name)
-        self.alpha = validation.check_number(
-            "alpha", alpha, 0, math.inf, "[0, infinity)"
-        )
-        self.beta = validation.check_number("beta", beta, 0, math.inf, "[0, infinity)")
+        self.alpha = validation.check_non_negative("alpha", alpha)
+        self.beta = validation.check_non_negative("beta", beta)
         self.clip = validation.check_number("clip", clip, 0, 1, "(0, 1)")
         if self.alpha == 0 and self.beta == 0:
             raise ValueError(
@@ -315,8 +313,8 @@ class NormalizedCrossEntropyPlusReverse(_HardTargetLoss):
         name: str = "normalized_cross_entropy_plus_reverse",
     ) -> None:
         super().__init__(from_logits, reduction, name)
-        self.a = validation.check_number("a", a, 0, math.inf, "[0, infinity)")
-        self.b = validation.check_number("b", b, 0, math.inf, "[0, infinity)")
+        self.a = validation.check_non_negative("a", a)
+        self.b = validation.check_non_negative("b", b)
         self.clip = validation.check_number("clip", clip, 0, 1, "(0, 1)")
         if self.a == 0 and self.b == 0:
             raise ValueError(

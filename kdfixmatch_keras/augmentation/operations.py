@@ -147,7 +147,7 @@ def color(images: Tensor, factor: Tensor) -> Tensor:
     """
     if images.shape[-1] == 1:
         return images
-    return _blend(_luminance(images), images, factor)
+    return _blend(luminance(images), images, factor)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def contrast(images: Tensor, factor: Tensor) -> Tensor:
         uint8 tensor of the same shape; `PIL.ImageEnhance.Contrast`.
     """
     pixels = images.shape[1] * images.shape[2]
-    total = ops.sum(_luminance(images), axis=(1, 2, 3), keepdims=True)
+    total = ops.sum(luminance(images), axis=(1, 2, 3), keepdims=True)
     mean = (total + pixels // 2) // pixels
     return _blend(mean, images, factor)
 
@@ -427,7 +427,7 @@ def _fixed_point(values: Tensor) -> Tensor:
     return ops.cast(ops.floor(values * 2.0**_FRACTION_BITS + 0.5), "int32")
 
 
-def _luminance(images: Tensor) -> Tensor:
+def luminance(images: Tensor) -> Tensor:
     """Computes the gray level, int32 `(n, height, width, 1)`, with Pillow's weights."""
     values = ops.cast(images, "int32")
     if images.shape[-1] == 1:
