@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -46,3 +48,46 @@ def mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def made_up_tfds():
+    """Replaces what TensorFlow Datasets downloads, from the moment it is called.
+
+    Two images of each class, 40 at least: their first channel is their index, the
+    second tells the split, and the third the class. Returns the list of the splits
+    that are asked for.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    with contextlib.ExitStack() as stack:
+
+        def start(many_sizes=False):
+            asked = []
+
+            def as_dataset(self, split, **options):
+                asked.append(str(split))
+                num_classes = self.info.features["label"].num_classes
+
+                def examples():
+                    for index in range(max(2 * num_classes, 40)):
+                        label = index % num_classes
+                        shape = (20 + index, 30 - index % 7) if many_sizes else (32, 32)
+                        color = [index, len(str(split)), label * 255 // num_classes]
+                        image = np.full((*shape, 3), color, np.uint8)
+                        yield {"image": image, "label": label}
+
+                size = None if many_sizes else 32
+                return tf.data.Dataset.from_generator(
+                    examples,
+                    output_signature={
+                        "image": tf.TensorSpec((size, size, 3), tf.uint8),
+                        "label": tf.TensorSpec((), tf.int64),
+                    },
+                )
+
+            stack.enter_context(tfds.testing.mock_data(as_dataset_fn=as_dataset))
+            return asked
+
+        yield start

@@ -11,6 +11,8 @@ from PIL import Image
 from kdfixmatch_keras.sources import (
     ArraySource,
     FolderSource,
+    LabeledImages,
+    SubsetSource,
     check_image_size,
     labeled_source,
     resize,
@@ -82,6 +84,21 @@ class TestRandomAccess:
             batch = source[order]
             assert batch.dtype == np.uint8
             np.testing.assert_array_equal(batch, images[order])
+
+    def test_subset_reads_its_images_in_its_order(self, images, folder):
+        chosen = [4, 0, 4, 6]
+        for source in (ArraySource(images), FolderSource(folder)):
+            subset = SubsetSource(source, chosen)
+            assert len(subset) == 4
+            np.testing.assert_array_equal(read_all(subset), images[chosen])
+            np.testing.assert_array_equal(subset[[3, 1]], images[[6, 0]])
+        assert subset.names == ["004.png", "000.png", "004.png", "006.png"]
+
+    def test_subset_out_of_range(self, images):
+        with pytest.raises(IndexError, match=r"must be in \[0, 7\)"):
+            SubsetSource(ArraySource(images), [0, NUM_IMAGES])
+        with pytest.raises(IndexError, match=r"must be in \[0, 2\)"):
+            SubsetSource(ArraySource(images), [0, 1])[[2]]
 
     def test_no_indices_give_no_images(self, images):
         assert ArraySource(images)[[]].shape == (0, 6, 5, 3)
@@ -403,6 +420,40 @@ class TestLabeledSource:
         (tmp_path / "cat").mkdir()
         with pytest.raises(ValueError, match="at least one image"):
             labeled_source(tmp_path, class_names=["cat", "dog"])
+
+    def test_labeled_images_pass_through(self, images):
+        data = LabeledImages(
+            ArraySource(images), np.arange(NUM_IMAGES) % 2, ["cat", "dog"]
+        )
+        assert labeled_source(data) is data
+        assert labeled_source(data, (6, 5), 3, class_names=["cat", "dog"]) is data
+        # As validation data they may lack a class.
+        cats = LabeledImages(data.images, np.zeros(NUM_IMAGES, int), ["cat", "dog"])
+        assert labeled_source(cats, class_names=["cat", "dog"]) is cats
+
+    @pytest.mark.parametrize(
+        "labels, class_names, arguments, message",
+        [
+            ([0, 1] * 3, ["cat", "dog"], {}, "as many labels as images"),
+            ([0, 1, 2] + [0] * 4, ["cat", "dog"], {}, r"labels in \[0, 2\)"),
+            ([0.0] * 7, ["cat", "dog"], {}, "integer labels"),
+            ([0] * 7, ["cat", "dog"], {}, "no image of dog"),
+            ([0] * 7, ["cat"], {}, "at least two classes"),
+            ([0] * 7, ["cat", "dog"], {"image_size": (4, 4)}, "shape \\(4, 4, 3\\)"),
+            (
+                [0] * 7,
+                ["cat", "dog"],
+                {"class_names": ["dog", "cat"]},
+                "have the classes",
+            ),
+        ],
+    )
+    def test_labeled_images_refused(
+        self, images, labels, class_names, arguments, message
+    ):
+        data = LabeledImages(ArraySource(images), np.array(labels), class_names)
+        with pytest.raises(ValueError, match=f"`labeled` must .*{message}"):
+            labeled_source(data, **arguments)
 
     @pytest.mark.parametrize(
         "data", [None, 3, np.zeros((2, 4, 4), np.uint8), (1, 2, 3)]

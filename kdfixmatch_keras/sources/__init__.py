@@ -14,12 +14,14 @@ from kdfixmatch_keras.sources.resolve import (
     labeled_source,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.subset_source import SubsetSource
 
 __all__ = [
     "ArraySource",
     "FolderSource",
     "ImageSource",
     "LabeledImages",
+    "SubsetSource",
     "check_image_size",
     "labeled_source",
     "resize",

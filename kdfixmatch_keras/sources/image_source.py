@@ -55,9 +55,27 @@ class ImageSource(abc.ABC):
                 an image has one identity.
             ValueError: If `indices` is not a 1-D integer array.
         """
+        positions = self.check_indices(indices)
+        if positions.size == 0:
+            return np.empty((0, *self.image_shape), dtype=np.uint8)
+        return self._read(positions)
+
+    def check_indices(self, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Checks that indices are those of images.
+
+        Args:
+            indices: 1-D integer array of shape (n,), each in [0, len(self)).
+
+        Returns:
+            int64 array of shape (n,).
+
+        Raises:
+            IndexError: If an index is out of range.
+            ValueError: If `indices` is not a 1-D integer array.
+        """
         positions = np.asarray(indices)
         if positions.ndim == 1 and positions.size == 0:
-            return np.empty((0, *self.image_shape), dtype=np.uint8)
+            return np.empty(0, dtype=np.int64)
         if positions.ndim != 1 or positions.dtype.kind not in "iu":
             raise ValueError(
                 "`indices` must be a 1-D array of integers; read one image with "
@@ -69,7 +87,7 @@ class ImageSource(abc.ABC):
                 f"`indices` must be in [0, {len(self)}). Received: indices from "
                 f"{positions.min()} to {positions.max()}"
             )
-        return self._read(positions.astype(np.int64))
+        return positions.astype(np.int64)
 
     @abc.abstractmethod
     def _read(self, indices: npt.NDArray[np.int64]) -> Images:

@@ -46,8 +46,8 @@ def labeled_source(
     Args:
         data: A tuple `(x, y)` of a uint8 array of shape (N, H, W) or (N, H, W, C)
             and integers of shape (N,) or (N, 1); a `tf.data.Dataset` of
-            `(image, label)`, batched or not; or the path of a folder with one
-            sub-folder per class.
+            `(image, label)`, batched or not; the path of a folder with one
+            sub-folder per class; or `LabeledImages`, which are returned as they are.
         image_size: `(height, width)` that images are resized to. `None`: their own.
         channels: 1 or 3. `None`: those of the data.
         class_names: The K names that a labeled set has fixed, for validation data:
@@ -69,6 +69,9 @@ def labeled_source(
     if isinstance(data, (str, os.PathLike)):
         folder = check_folder(data, argument)
         return _labeled_folder(folder, image_size, channels, names, argument)
+    if isinstance(data, LabeledImages):
+        _check_labeled_images(data, image_size, channels, names, argument)
+        return data
     images: ImageSource
     if is_dataset(data):
         images, labels = spool_dataset(
@@ -86,8 +89,8 @@ def labeled_source(
     else:
         raise TypeError(
             f"`{argument}` must be a tuple (x, y) of arrays, a tf.data.Dataset of "
-            "(image, label), or the path of a folder with one sub-folder per class. "
-            f"Received: type={_type(data)}"
+            "(image, label), the path of a folder with one sub-folder per class, or "
+            f"LabeledImages. Received: type={_type(data)}"
         )
     names = check_classes(labels, names, argument)
     return LabeledImages(images, labels.astype(np.int32), names)
@@ -141,6 +144,43 @@ def unlabeled_source(
         "of images, the path of a folder, or an ImageSource. Received: "
         f"type={_type(data)}"
     )
+
+
+def _check_labeled_images(
+    data: LabeledImages,
+    image_size: Sequence[int] | None,
+    channels: int | None,
+    class_names: list[str] | None,
+    argument: str,
+) -> None:
+    unlabeled_source(data.images, image_size, channels, argument=argument)
+    own_names = list(data.class_names)
+    if class_names is not None and own_names != class_names:
+        raise ValueError(
+            f"`{argument}` must have the classes {class_names}. Received: "
+            f"LabeledImages of the classes {own_names}"
+        )
+    labels = integer_labels(data.labels, argument)
+    if len(labels) != len(data.images):
+        raise ValueError(
+            f"`{argument}` must hold as many labels as images. Received: "
+            f"{len(data.images)} images and {len(labels)} labels"
+        )
+    check_classes(labels, own_names, argument)
+    if class_names is not None:
+        return
+    if len(own_names) < 2:
+        raise ValueError(
+            f"`{argument}` must hold images of at least two classes. Received: "
+            f"LabeledImages of the classes {own_names}"
+        )
+    missing = sorted(set(range(len(own_names))) - set(labels.tolist()))
+    if missing:
+        raise ValueError(
+            f"`{argument}` must hold at least one image of each class. Received: no "
+            f"image of {', '.join(own_names[label] for label in missing[:5])}"
+            + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        )
 
 
 def _labeled_folder(
