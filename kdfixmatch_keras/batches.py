@@ -1,5 +1,6 @@
 """Training batches as a pure function of (seed, epoch, step)."""
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -48,6 +49,8 @@ class FixMatchBatches(keras.utils.PyDataset):
         labeled: Labeled images, `n` of them.
         unlabeled: Source of `N` unlabeled images, or None to train on labels alone.
         trusted_labels: int32 `(N,)`, -1 where there is none, or None for all -1.
+        trusted_steps: Number of batches, counted over all epochs, after which every
+            trusted label is -1; None for no end.
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         steps_per_epoch: Batches in an epoch.
@@ -64,11 +67,13 @@ class FixMatchBatches(keras.utils.PyDataset):
         unlabeled_ratio: int,
         steps_per_epoch: int,
         seed: int,
+        trusted_steps: int | None = None,
     ) -> None:
         super().__init__(workers=1)
         self.labeled = labeled
         self.unlabeled = unlabeled
         self.trusted_labels = trusted_labels
+        self.trusted_steps = math.inf if trusted_steps is None else trusted_steps
         self.batch_size = batch_size
         self.unlabeled_batch_size = batch_size * unlabeled_ratio
         self.steps_per_epoch = steps_per_epoch
@@ -89,7 +94,7 @@ class FixMatchBatches(keras.utils.PyDataset):
             index = self._unlabeled_order.take(
                 step * self.unlabeled_batch_size, self.unlabeled_batch_size
             )
-            if self.trusted_labels is None:
+            if self.trusted_labels is None or step >= self.trusted_steps:
                 x["trusted"] = np.full(len(index), -1, "int32")
             else:
                 x["trusted"] = self.trusted_labels[index]

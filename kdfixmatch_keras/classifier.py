@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras import augmentation, backbones, export, validation
+from kdfixmatch_keras import augmentation, backbones, export, thresholds, validation
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.optimizers import build_optimizer
@@ -54,6 +54,8 @@ class ImageClassifier:
         strong_augmentation: As above.
         teacher: As above.
         ema_decay: As above.
+        threshold: `"fixed"`, `"flexmatch"`, `"freematch"`, `"softmatch"` or a layer;
+            see `kdfixmatch_keras.thresholds`.
         distribution_alignment: Whether targets are aligned with the frequencies of
             the labels; see `DistributionAlignment`.
         batch_size: Labeled images in a batch, `B`.
@@ -62,6 +64,11 @@ class ImageClassifier:
         mixed_precision: True, False, `"auto"` (float16 on a GPU, float32 on a CPU),
             `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         seed: Integer that fixes a run, or None.
+
+    Attributes:
+        class_names: Names of the `K` classes, or None before `fit`.
+        image_passes: What the last `fit` cost: how often an image went forward
+            through a network, a student's, a teacher's or to be labeled.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class ImageClassifier:
         strong_augmentation: Any = "randaugment",
         teacher: str = "ema",
         ema_decay: float = 0.999,
+        threshold: Any = "fixed",
         distribution_alignment: bool = False,
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
@@ -99,6 +107,8 @@ class ImageClassifier:
         self.strong_augmentation = strong_augmentation
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
+        thresholds.get(threshold, tau=self.tau, num_classes=2, num_unlabeled=1)
+        self.threshold = threshold
         self.distribution_alignment = bool(distribution_alignment)
         self.batch_size = validation.check_integer("batch_size", batch_size, 1)
         self.unlabeled_ratio = validation.check_integer(
@@ -114,6 +124,7 @@ class ImageClassifier:
         )
         self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
+        self.image_passes = 0
 
     # Data
 
@@ -149,10 +160,18 @@ class ImageClassifier:
         stage: str,
         data: TrainingData,
         *,
-        tau: float | None = None,
-        unlabeled_loss: Any = "ce",
+        network_class: type[FixMatch] = FixMatch,
+        **options: Any,
     ) -> FixMatch:
-        """An untrained network, with seeds of its own for each `stage`."""
+        """An untrained network, with seeds of its own for each `stage`.
+
+        Args:
+            stage: Name of the network.
+            data: Images it will be trained on.
+            network_class: `FixMatch` or a subclass.
+            **options: Arguments of `network_class` that differ from those that this
+                classifier was made with.
+        """
         seed = validation.derive_seed(self.seed, stage)
         class_distribution = None
         if self.distribution_alignment:
@@ -168,19 +187,20 @@ class ImageClassifier:
                 seed=seed,
                 name=stage,
             )
-            return FixMatch(
-                student,
-                tau=self.tau if tau is None else tau,
-                lambda_u=self.lambda_u,
-                unlabeled_loss=unlabeled_loss,
-                teacher=self.teacher,
-                ema_decay=self.ema_decay,
-                weak_augmentation=_own_copy(self.weak_augmentation),
-                strong_augmentation=_own_copy(self.strong_augmentation),
-                class_distribution=class_distribution,
-                seed=seed,
-                name=f"fixmatch_{stage}",
-                dtype=policy,
+            arguments = {
+                "tau": self.tau,
+                "lambda_u": self.lambda_u,
+                "teacher": self.teacher,
+                "ema_decay": self.ema_decay,
+                "weak_augmentation": _own_copy(self.weak_augmentation),
+                "strong_augmentation": _own_copy(self.strong_augmentation),
+                "class_distribution": class_distribution,
+                "threshold": _own_copy(self.threshold),
+                "num_unlabeled": len(data.unlabeled),
+                **options,
+            }
+            return network_class(
+                student, seed=seed, name=f"fixmatch_{stage}", dtype=policy, **arguments
             )
 
     def train(
@@ -191,13 +211,15 @@ class ImageClassifier:
         epochs: int,
         steps_per_epoch: int | None,
         trusted_labels: np.ndarray | None = None,
+        trusted_share: float = 1.0,
         labels_only: bool = False,
         callbacks: Sequence[Any] = (),
         verbose: Any = "auto",
     ) -> dict[str, list[float]]:
         """Trains `network` with Keras's `fit` and returns `{metric: [per epoch]}`.
 
-        Without `steps_per_epoch`, an epoch shows each unlabeled image once.
+        Without `steps_per_epoch`, an epoch shows each unlabeled image once. Trusted
+        labels are shown for the first `trusted_share` of the steps.
         """
         if steps_per_epoch is None:
             batch = self.batch_size * self.unlabeled_ratio
@@ -213,6 +235,7 @@ class ImageClassifier:
             unlabeled_ratio=self.unlabeled_ratio,
             steps_per_epoch=steps_per_epoch,
             seed=seed,
+            trusted_steps=round(trusted_share * epochs * steps_per_epoch),
         )
         optimizer = build_optimizer(
             self.optimizer,
@@ -220,6 +243,12 @@ class ImageClassifier:
             pretrained=backbones.is_pretrained(self.backbone, self.weights),
         )
         network.compile(optimizer=optimizer)
+        # A step that creates variables is traced a second time by TensorFlow.
+        network.optimizer.build(network.trainable_variables)
+        batch = network.passes_per_batch(
+            self.batch_size, 0 if labels_only else batches.unlabeled_batch_size
+        )
+        self.image_passes += epochs * steps_per_epoch * batch
         history = network.fit(
             batches,
             epochs=epochs,
@@ -234,6 +263,22 @@ class ImageClassifier:
             name: [float(value) for value in values]
             for name, values in history.history.items()
         }
+
+    def label(
+        self, network: FixMatch, data: TrainingData, verbose: Any = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and embeds every unlabeled image once, in index order, as it is.
+
+        Returns:
+            Probabilities, float32 `(N, K)`, and embeddings `(N, embedding_dim)`, of the
+            teacher of `network`.
+        """
+        outputs = network.embedder().predict(
+            ImageBatches(data.unlabeled), verbose=verbose
+        )
+        self.image_passes += len(data.unlabeled)
+        probabilities = FixMatch.probabilities(outputs["logits"])
+        return keras.ops.convert_to_numpy(probabilities), outputs["embeddings"]
 
     @property
     def serving_network(self) -> FixMatch:
@@ -325,11 +370,11 @@ def _check_same_shape(
         )
 
 
-def _own_copy(augmentation_layer: Any) -> Any:
-    """A copy of a layer, so that two networks do not share its random state."""
-    if not isinstance(augmentation_layer, keras.layers.Layer):
-        return augmentation_layer
-    return type(augmentation_layer).from_config(augmentation_layer.get_config())
+def _own_copy(layer: Any) -> Any:
+    """A copy of a layer, so that two networks do not share its state."""
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
+    return type(layer).from_config(layer.get_config())
 
 
 @contextlib.contextmanager

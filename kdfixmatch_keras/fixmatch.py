@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import augmentation, losses, validation
+from kdfixmatch_keras import augmentation, losses, thresholds, validation
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
 from kdfixmatch_keras.moving_average import warmed_up_decay
@@ -31,6 +31,10 @@ class FixMatch(keras.Model):
     The loss is `cross_entropy(labeled) + lambda_u * unlabeled`, where `unlabeled`
     is the sum of `unlabeled_loss` over the images that have a target, divided by
     the number of *all* unlabeled images in the batch.
+
+    `threshold` can replace `max q >= tau` by a rule that moves with the training, or
+    by a weight in [0, 1] (`kdfixmatch_keras.thresholds`). A trusted label then stands
+    in wherever the weight is below 1, and counts fully.
 
     The teacher is an exponential moving average of the student, batch-norm moments
     included: an average of weights with the moments of another network would be
@@ -66,6 +70,11 @@ class FixMatch(keras.Model):
         strong_augmentation: Name or Keras layer, applied to a weak view.
         class_distribution: Frequencies of the `K` classes, towards which the targets
             are aligned (`DistributionAlignment`), or None.
+        threshold: Whose own labels count: `"fixed"` (those of confidence `tau`),
+            `"flexmatch"`, `"freematch"`, `"softmatch"` or a layer; see
+            `kdfixmatch_keras.thresholds`. It judges the aligned targets.
+        num_unlabeled: Number `N` of unlabeled images, for `"flexmatch"`, which
+            remembers something of each.
         seed: Integer that fixes the augmentations, or None.
         **kwargs: `name` and `dtype` of the model. `dtype` must be the policy of the
             student, or mixed_float16 would train without loss scaling.
@@ -91,6 +100,8 @@ class FixMatch(keras.Model):
         weak_augmentation: Any = "flip_shift",
         strong_augmentation: Any = "randaugment",
         class_distribution: Sequence[float] | None = None,
+        threshold: Any = "fixed",
+        num_unlabeled: int | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -136,6 +147,13 @@ class FixMatch(keras.Model):
                 f"`class_distribution` must have {num_classes} numbers, one for each "
                 f"class. Received: {class_distribution!r}"
             )
+        self.num_unlabeled = num_unlabeled
+        self.threshold = thresholds.get(
+            threshold,
+            tau=self.tau,
+            num_classes=num_classes,
+            num_unlabeled=num_unlabeled,
+        )
 
         self.student = student
         self.teacher = keras.models.clone_model(student)
@@ -168,7 +186,8 @@ class FixMatch(keras.Model):
         Returns:
             For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
             dictionary of float32 logits: `"labeled"` `(B, K)`, `"strong"` `(M, K)`
-            of the student, and `"target"` `(M, K)` without gradient.
+            of the student, and `"target"` `(M, K)` without gradient; and of
+            `"weight"`, float32 `(M,)` in [0, 1], how much each target counts.
         """
         if not isinstance(inputs, dict):
             return self.probabilities(self.teacher(inputs, training=False))
@@ -191,10 +210,14 @@ class FixMatch(keras.Model):
         target = ops.stop_gradient(target)
         if self.alignment is not None:
             target = self.alignment(target, training=training)
+        weight = self.threshold(
+            self.probabilities(target), inputs["unlabeled_index"], training=training
+        )
         return {
             "labeled": logits[:num_labeled],
             "strong": logits[num_labeled : num_labeled + num_unlabeled],
             "target": target,
+            "weight": weight,
         }
 
     @staticmethod
@@ -209,25 +232,25 @@ class FixMatch(keras.Model):
         weak = self._weak_view(images, training)
         return to_uint8(self.strong_augmentation(weak, training=training))
 
-    def targets(self, logits: Any, trusted: Any) -> tuple[Any, Any, Any]:
-        """Heuristic 1: the target of each unlabeled image, and whether it has one.
+    @staticmethod
+    def targets(logits: Any, weight: Any, trusted: Any) -> tuple[Any, Any, Any]:
+        """Heuristic 1: the target of each unlabeled image, and how much it counts.
 
         Args:
             logits: Float `(M, K)`, the teacher's logits on the weak views.
+            weight: float32 `(M,)` in [0, 1], how much the label that they name counts;
+                below 1 a trusted label takes its place.
             trusted: int32 `(M,)`, trusted labels, -1 where there is none.
 
         Returns:
-            `labels`, int32 `(M,)` in [0, K), meaningless where masked; `mask`, bool
-            `(M,)`, True where there is a target; `from_trusted`, bool `(M,)`, True
-            where the target is the trusted label.
+            `labels`, int32 `(M,)` in [0, K), meaningless where the weight is 0;
+            `weight`, float32 `(M,)` in [0, 1], 1 for trusted labels; `from_trusted`,
+            bool `(M,)`, True where the target is the trusted label.
         """
-        probabilities = self.probabilities(logits)
-        own = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
-        confident = ops.max(probabilities, axis=-1) >= self.tau
-        is_trusted = trusted >= 0
-        from_trusted = ops.logical_and(is_trusted, ops.logical_not(confident))
+        own = ops.cast(ops.argmax(logits, axis=-1), "int32")
+        from_trusted = ops.logical_and(trusted >= 0, weight < 1.0)
         labels = ops.where(from_trusted, ops.cast(trusted, "int32"), own)
-        return labels, ops.logical_or(confident, is_trusted), from_trusted
+        return labels, ops.where(from_trusted, 1.0, weight), from_trusted
 
     def compute_loss(
         self,
@@ -247,16 +270,21 @@ class FixMatch(keras.Model):
         self.supervised_loss_tracker.update_state(supervised)
         loss = supervised
         if "strong" in y_pred:
-            labels, mask, from_trusted = self.targets(y_pred["target"], x["trusted"])
+            labels, weight, from_trusted = self.targets(
+                y_pred["target"], y_pred["weight"], x["trusted"]
+            )
             values = losses.per_sample(self.unlabeled_loss, labels, y_pred["strong"])
-            # `where`, not a product: a masked infinity must not become a NaN.
-            unlabeled = ops.mean(ops.where(mask, values, ops.zeros_like(values)))
+            # `where`, or a masked infinity would become a NaN.
+            values = ops.where(weight > 0.0, weight * values, 0.0)
+            unlabeled = ops.mean(values)
             loss = loss + self.lambda_u * unlabeled
-            mask = ops.cast(mask, "float32")
+            loss = loss + self.threshold.auxiliary_loss(
+                y_pred["strong"], y_pred["weight"]
+            )
             self.unlabeled_loss_tracker.update_state(unlabeled)
-            self.mask_rate.update_state(ops.mean(mask))
+            self.mask_rate.update_state(ops.mean(weight))
             self.trusted_share.update_state(
-                ops.cast(from_trusted, "float32"), sample_weight=mask
+                ops.cast(from_trusted, "float32"), sample_weight=weight
             )
         for regularization in self.student.losses:
             loss = loss + ops.cast(regularization, loss.dtype)
@@ -304,6 +332,10 @@ class FixMatch(keras.Model):
                 + ops.cast(student, "float32") * (1.0 - decay)
             )
 
+    def passes_per_batch(self, num_labeled: int, num_unlabeled: int) -> int:
+        """How many images go forward through a network, either one, in a batch."""
+        return num_labeled + 2 * num_unlabeled
+
     def start_from(self, other: "FixMatch") -> None:
         """Sets student and teacher to the weights of the teacher of `other`."""
         weights = other.teacher.get_weights()
@@ -336,6 +368,8 @@ class FixMatch(keras.Model):
             "class_distribution": None
             if self.alignment is None
             else self.alignment.target_distribution,
+            "threshold": serialize(self.threshold),
+            "num_unlabeled": self.num_unlabeled,
             "seed": self.seed,
         }
 
@@ -350,6 +384,7 @@ class FixMatch(keras.Model):
             "unlabeled_loss",
             "weak_augmentation",
             "strong_augmentation",
+            "threshold",
             "dtype",
         ):
             if isinstance(config.get(key), dict):

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from kdfixmatch_keras import checkpoints, losses, validation
-from kdfixmatch_keras import clustering as clusterings
-from kdfixmatch_keras.batches import ImageBatches
-from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
+from kdfixmatch_keras.classifier import ImageClassifier
 from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.sources import LabeledImages
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
@@ -51,12 +49,20 @@ class KDFixMatch(ImageClassifier):
             `losses` or a `keras.losses.Loss`. The outer network uses cross-entropy.
         lambda_u: Weight of the unlabeled term, at least 0.
             It must take integer targets and logits.
-        clustering: `"dec"`, `"kmeans"`, `"spectral"` or an object with
-            `fit_predict(embeddings)`.
+        clustering: `"dec"`, `"kmeans"`, `"spectral"`, an object with
+            `fit_predict(embeddings)`, or None to trust whatever is confident.
+        assignment: `"hungarian"` or `"majority"`, how clusters get their class; see
+            `TrustedSetBuilder`.
+        trusted_share: Share of the inner network's training, in [0, 1], in which
+            trusted labels stand in. After a good start it does better without them:
+            some are wrong, and it would learn them for ever. 1 is the paper.
         weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
         strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer.
         teacher: `"ema"` or `"shared"`; see `FixMatch`.
         ema_decay: Decay of the teacher's average per step, in [0, 1).
+        threshold: Whose own labels count in both networks: `"fixed"` (confidence
+            `tau` and `tau_inner`), `"flexmatch"`, `"freematch"`, `"softmatch"` or a
+            layer; see `kdfixmatch_keras.thresholds`.
         distribution_alignment: Whether the targets of both networks are aligned with
             the frequencies of the labels, which must then be those of the unlabeled
             images; see `DistributionAlignment`.
@@ -101,10 +107,13 @@ class KDFixMatch(ImageClassifier):
         unlabeled_loss: Any = "sce",
         lambda_u: float = 1.0,
         clustering: Any = "dec",
+        assignment: str = "hungarian",
+        trusted_share: float = 0.5,
         weak_augmentation: Any = "flip_shift",
         strong_augmentation: Any = "randaugment",
         teacher: str = "ema",
         ema_decay: float = 0.999,
+        threshold: Any = "fixed",
         distribution_alignment: bool = False,
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
@@ -124,6 +133,7 @@ class KDFixMatch(ImageClassifier):
             strong_augmentation=strong_augmentation,
             teacher=teacher,
             ema_decay=ema_decay,
+            threshold=threshold,
             distribution_alignment=distribution_alignment,
             batch_size=batch_size,
             unlabeled_ratio=unlabeled_ratio,
@@ -135,8 +145,11 @@ class KDFixMatch(ImageClassifier):
         self.tau_inner = validation.check_fraction("tau_inner", tau_inner)
         losses.get(unlabeled_loss, argument="unlabeled_loss")
         self.unlabeled_loss = unlabeled_loss
-        clusterings.get(clustering, num_clusters=2)
+        # Made and thrown away: what it refuses is refused before any training.
+        TrustedSetBuilder(clustering=clustering, assignment=assignment)
         self.clustering = clustering
+        self.assignment = assignment
+        self.trusted_share = validation.check_fraction("trusted_share", trusted_share)
         self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
         # `Any`, or every user of a type checker would have to rule out None.
         self.outer: Any = None
@@ -156,6 +169,7 @@ class KDFixMatch(ImageClassifier):
         steps_per_epoch: int | None = None,
         callbacks: Sequence[Any] | None = None,
         verbose: Any = "auto",
+        outer: FixMatch | None = None,
     ) -> dict[str, dict[str, list[float]]]:
         """Trains the outer network, selects the trusted set, trains the inner one.
 
@@ -168,11 +182,15 @@ class KDFixMatch(ImageClassifier):
             validation_data: As `labeled`; evaluated after each epoch. It chooses
                 nothing: the last weights are kept.
             epochs: Epochs of the inner network.
-            outer_epochs: Epochs of the outer network; None for as many.
+            outer_epochs: Epochs of the outer network; None for half as many, rounded
+                up. Longer, it would only grow surer of its mistakes. As many as
+                `epochs` is the paper.
             steps_per_epoch: Batches in an epoch; None for one pass over the
                 unlabeled images.
             callbacks: Keras callbacks, called in both stages.
             verbose: As in `keras.Model.fit`; 0 is silent.
+            outer: A network trained before, such as `baselines.FixMatch(...).network`
+                or the `outer` of another model; the first step is then left out.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
@@ -190,7 +208,7 @@ class KDFixMatch(ImageClassifier):
             )
         epochs = validation.check_integer("epochs", epochs, 1)
         if outer_epochs is None:
-            outer_epochs = epochs
+            outer_epochs = -(-epochs // 2)
         outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
         options: dict[str, Any] = {
             "steps_per_epoch": validation.check_steps(steps_per_epoch),
@@ -198,22 +216,29 @@ class KDFixMatch(ImageClassifier):
             "verbose": verbose,
         }
         data = self.load_data(labeled, unlabeled, validation_data)
+        if outer is not None:
+            _check_outer(outer, data.labeled)
         say = _Narrator(verbose)
         self.class_names = data.labeled.class_names
         self.unlabeled_names = data.unlabeled.names
         self.inner, self.trusted_set, self.history = None, None, {}
+        self.image_passes = 0
 
         say(
             f"Outer network: {len(data.labeled.images)} labeled and "
             f"{len(data.unlabeled)} unlabeled images, {len(self.class_names)} classes"
         )
-        self.outer = self.new_network("outer", data)
-        self.history["outer"] = self.train(
-            self.outer, data, epochs=outer_epochs, **options
-        )
+        if outer is None:
+            self.outer = self.new_network("outer", data)
+            self.history["outer"] = self.train(
+                self.outer, data, epochs=outer_epochs, **options
+            )
+        else:
+            self.outer = outer
+            self.history["outer"] = {}
 
         say("Trusted set: labeling the unlabeled images")
-        probabilities, embeddings = self._label(self.outer, data, verbose)
+        probabilities, embeddings = self.label(self.outer, data, verbose)
         confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
         say(
             f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
@@ -235,26 +260,17 @@ class KDFixMatch(ImageClassifier):
             data,
             epochs=epochs,
             trusted_labels=self.trusted_set.dense_labels(),
+            trusted_share=self.trusted_share,
             **options,
         )
         self.inner = inner
         return self.history
 
-    @staticmethod
-    def _label(
-        outer: FixMatch, data: TrainingData, verbose: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and embeds every unlabeled image once, in index order, as it is."""
-        outputs = outer.embedder().predict(
-            ImageBatches(data.unlabeled), verbose=verbose
-        )
-        probabilities = FixMatch.probabilities(outputs["logits"])
-        return keras.ops.convert_to_numpy(probabilities), outputs["embeddings"]
-
     def _select(self, probabilities: np.ndarray, embeddings: np.ndarray) -> TrustedSet:
         builder = TrustedSetBuilder(
             tau_select=self.tau_select,
             clustering=self.clustering,
+            assignment=self.assignment,
             seed=validation.derive_seed(self.seed, "clustering"),
         )
         return builder.build(probabilities, embeddings)
@@ -282,6 +298,21 @@ class KDFixMatch(ImageClassifier):
         """
         model: KDFixMatch = checkpoints.load(cls, path)
         return model
+
+
+def _check_outer(outer: Any, labeled: LabeledImages) -> None:
+    if not isinstance(outer, FixMatch):
+        raise TypeError(
+            "`outer` must be a FixMatch network. "
+            f"Received: outer of type {type(outer).__name__}"
+        )
+    found = (*outer.student.input_shape[1:], outer.student.output_shape[-1])
+    wanted = (*labeled.images.image_shape, len(labeled.class_names))
+    if found != wanted:
+        raise ValueError(
+            f"`outer` must take images of shape {wanted[:3]} and know {wanted[3]} "
+            f"classes. Received: {found[:3]} and {found[3]}"
+        )
 
 
 class _Narrator:

@@ -28,7 +28,8 @@ class TrustedSetBuilder:
     Args:
         tau_select: Least confidence of a sample that is considered, in [0, 1].
         clustering: `"dec"`, `"kmeans"`, `"spectral"`, or an object with
-            `fit_predict(z)`; -1 in its result puts a sample in no cluster.
+            `fit_predict(z)`; -1 in its result puts a sample in no cluster. None asks
+            for no agreement: whatever is confident is trusted.
         assignment: How clusters get their class. `"majority"`: the most frequent
             pseudo-label in the cluster, the smaller class on a tie; several clusters
             may name one class. `"hungarian"`: the one-to-one assignment with the most
@@ -58,7 +59,8 @@ class TrustedSetBuilder:
         if num_clusters is not None:
             validation.check_integer("num_clusters", num_clusters, 2)
         # A wrong name or seed is better refused here than after a day of training.
-        clusterings.get(clustering, num_clusters or 2, seed)
+        if clustering is not None:
+            clusterings.get(clustering, num_clusters or 2, seed)
         self.clustering = clustering
         self.assignment = validation.check_choice(
             "assignment", assignment, _ASSIGNMENTS
@@ -100,13 +102,10 @@ class TrustedSetBuilder:
 
         cluster = np.full(num_samples, -1, np.int32)
         trusted = np.zeros(num_samples, np.bool_)
-        num_clusters = self.num_clusters or num_classes
-        clusterer = clusterings.get(self.clustering, num_clusters, self.seed)
-        needed = max(num_clusters, _own_num_clusters(clusterer))
-        if len(rows) >= needed:
-            clusters = _check_clusters(
-                clusterer.fit_predict(embeddings[rows]), len(rows)
-            )
+        clusters, needed = self._cluster(
+            embeddings[rows], pseudo_labels[rows], num_classes
+        )
+        if clusters is not None:
             cluster[rows] = clusters
             cluster_classes = _classes_of_clusters(
                 clusters, pseudo_labels[rows], num_classes, self.assignment
@@ -117,6 +116,28 @@ class TrustedSetBuilder:
         )
         _warn_of_weakness(trusted_set, needed)
         return trusted_set
+
+    def _cluster(
+        self,
+        embeddings: NDArray[np.float32],
+        pseudo_labels: NDArray[np.int32],
+        num_classes: int,
+    ) -> tuple[NDArray[np.int32] | None, int]:
+        """Clusters the confident samples.
+
+        Returns:
+            Their clusters, or None if there are too few; and how many are needed.
+        """
+        if self.clustering is None:
+            # Each class is a cluster of its own, so that every label agrees.
+            return pseudo_labels, 1
+        num_clusters = self.num_clusters or num_classes
+        clusterer = clusterings.get(self.clustering, num_clusters, self.seed)
+        needed = max(num_clusters, _own_num_clusters(clusterer))
+        if len(embeddings) < needed:
+            return None, needed
+        found = clusterer.fit_predict(embeddings)
+        return _check_clusters(found, len(embeddings)), needed
 
 
 def _check_predictions(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kdfixmatch_keras import thresholds
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
@@ -212,20 +213,37 @@ def test_heuristic_1(tiny_student):
         ]
     )
     trusted = np.array([2, -1, -1, 1, 0], np.int32)
-    labels, mask, from_trusted = (
+    own_weight = network.threshold(probabilities.astype("float32"), np.arange(5))
+    labels, weight, from_trusted = (
         ops.convert_to_numpy(value)
-        for value in network.targets(np.log(probabilities).astype("float32"), trusted)
+        for value in network.targets(
+            np.log(probabilities).astype("float32"), own_weight, trusted
+        )
     )
-    np.testing.assert_array_equal(mask, [True, True, False, True, True])
-    np.testing.assert_array_equal(labels[mask], [0, 1, 1, 0])
+    np.testing.assert_array_equal(weight, [1, 1, 0, 1, 1])
+    np.testing.assert_array_equal(labels[weight == 1], [0, 1, 1, 0])
     np.testing.assert_array_equal(from_trusted, [False, False, False, True, True])
+
+
+def test_a_trusted_label_counts_fully_where_the_own_label_does_not():
+    logits = np.array([[2.0, 1.0], [2.0, 1.0], [2.0, 1.0]], "float32")
+    own_weight = np.array([0.3, 0.3, 1.0], "float32")
+    trusted = np.array([1, -1, 1], np.int32)
+    labels, weight, from_trusted = (
+        ops.convert_to_numpy(value)
+        for value in FixMatch.targets(logits, own_weight, trusted)
+    )
+    np.testing.assert_array_equal(labels, [1, 0, 0])
+    np.testing.assert_allclose(weight, [1.0, 0.3, 1.0])
+    np.testing.assert_array_equal(from_trusted, [True, False, False])
 
 
 @pytest.mark.parametrize("tau, confident", [(0.0, True), (1.0, False)])
 def test_threshold_at_its_ends(tiny_student, tau, confident):
     network = FixMatch(tiny_student(), tau=tau)
-    _, mask, _ = network.targets(np.zeros((2, 3), "float32"), np.array([-1, -1]))
-    np.testing.assert_array_equal(ops.convert_to_numpy(mask), [confident] * 2)
+    uniform = np.full((2, 3), 1 / 3, "float32")
+    weight = ops.convert_to_numpy(network.threshold(uniform, np.arange(2)))
+    np.testing.assert_array_equal(weight, [float(confident)] * 2)
 
 
 @pytest.mark.parametrize("teacher", ["ema", "shared"])
@@ -589,6 +607,8 @@ def test_seed_fixes_the_augmentations(tiny_student, tiny_images):
         ({"weak_augmentation": "flip"}, ValueError, "weak.*flip_shift"),
         ({"strong_augmentation": "randaug"}, ValueError, "mean .randaugment"),
         ({"strong_augmentation": 5}, TypeError, "strong_augmentation=5"),
+        ({"threshold": "flex"}, ValueError, "`threshold` .*Did you mean .flexmatch"),
+        ({"threshold": "flexmatch"}, ValueError, "`num_unlabeled` must be the number"),
     ],
 )
 def test_wrong_arguments_are_named(tiny_student, arguments, error, words):
@@ -625,3 +645,55 @@ def test_targets_are_aligned_with_the_class_distribution(tiny_student, tiny_imag
     target = keras.ops.convert_to_numpy(network(batch, training=True)["target"])
     assert (target.argmax(axis=-1) == 0).all()
     assert network.get_config()["class_distribution"][0] == pytest.approx(0.998)
+
+
+@pytest.mark.parametrize("name", ["flexmatch", "freematch", "softmatch"])
+def test_thresholds_weigh_the_loss(tiny_student, tiny_images, name):
+    x, y = batch = batch_of(tiny_images, [-1, 2, -1, -1, -1, -1, -1, -1])
+    student = tiny_student(plain_backbone)
+    logits = ops.convert_to_numpy(student(x["unlabeled"])).astype("float64")
+    q = softmax(logits)
+    options = {"tau": middle_confidence(q.max(-1)), "threshold": name}
+    network = without_augmentation(student, num_unlabeled=24, **options)
+    rule = thresholds.get(
+        name, tau=options["tau"], num_classes=3, num_unlabeled=network.num_unlabeled
+    )
+    own = ops.convert_to_numpy(
+        rule(q.astype("float32"), x["unlabeled_index"], training=True)
+    )
+    auxiliary = float(rule.auxiliary_loss(logits.astype("float32"), own))
+    trusted = (np.arange(8) == 1) & (own < 1)
+    target, weight = np.where(trusted, 2, q.argmax(-1)), np.where(trusted, 1.0, own)
+    unlabeled = np.mean(weight * -np.log(q[np.arange(8), target]))
+    penalty = float(sum(student.losses))
+
+    _, logs = step_of(network, batch)
+    assert logs["unlabeled_loss"] == pytest.approx(unlabeled, rel=1e-4)
+    assert logs["mask_rate"] == pytest.approx(weight.mean(), rel=1e-4)
+    assert logs["loss"] == pytest.approx(
+        logs["supervised_loss"] + unlabeled + auxiliary + penalty, rel=1e-4
+    )
+    assert (auxiliary != 0) == (name == "freematch")
+
+
+def test_the_threshold_judges_aligned_targets(tiny_student, tiny_images):
+    x, _ = batch_of(tiny_images, [-1] * 8)
+    weights = []
+    for distribution in (None, [0.998, 0.001, 0.001]):
+        network = quick(tiny_student(), class_distribution=distribution, tau=0.95)
+        weights.append(ops.convert_to_numpy(network(x, training=True)["weight"]))
+    np.testing.assert_array_equal(weights, [[0.0] * 8, [1.0] * 8])
+
+
+def test_the_state_of_a_threshold_is_saved(tmp_path, tiny_student, tiny_images):
+    network = quick(tiny_student(), tau=0.34, threshold="flexmatch", num_unlabeled=24)
+    network.compile("sgd")
+    fit(network, batches_of(tiny_images))
+    memory = ops.convert_to_numpy(network.threshold.memory)
+    assert (memory >= 0).any()
+    network.save(tmp_path / "network.keras")
+    restored = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(restored.threshold.memory), memory
+    )
+    fit(restored, batches_of(tiny_images), epochs=2, initial_epoch=1)

@@ -1,0 +1,22 @@
+"""FixMatch by itself."""
+
+from typing import Any
+
+from kdfixmatch_keras import fixmatch
+from kdfixmatch_keras.baselines.baseline import Baseline
+from kdfixmatch_keras.classifier import TrainingData
+
+
+class FixMatch(Baseline):
+    """FixMatch by itself: the outer network of `KDFixMatch`, for as long as you like.
+
+    With one seed and one number of steps it is the outer network, bit for bit.
+
+    Reference:
+        - [Sohn et al., 2020](https://arxiv.org/abs/2001.07685)
+    """
+
+    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
+        network = self.new_network("outer", data)
+        self.history = self.train(network, data, **options)
+        return network

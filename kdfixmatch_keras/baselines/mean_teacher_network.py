@@ -1,0 +1,83 @@
+"""The network of Mean Teacher: consistency with an average of itself."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kdfixmatch_keras import validation
+from kdfixmatch_keras.baselines.unlabeled_term_network import UnlabeledTermNetwork
+
+
+@keras.saving.register_keras_serializable(package="kdfixmatch_keras")
+class MeanTeacherNetwork(UnlabeledTermNetwork):
+    """Trains the student to agree with its own moving average on unlabeled images.
+
+    With `f` the student, `g` the teacher and two independent weak views of an
+    unlabeled image, the unlabeled term is the mean over images *and* classes of
+
+        (softmax f(weak_1(u)) - softmax g(weak_2(u)))**2
+
+    without a gradient through the teacher. Its weight in step `t` is
+
+        lambda_u * exp(-5 * (1 - min(t / rampup_steps, 1))**2)
+
+    Args:
+        student: See `FixMatch`, as are all others but `rampup_steps`; those about
+            thresholds and targets have no effect.
+        rampup_steps: Steps until the weight is `lambda_u`; 0 for no ramp.
+        **kwargs: As above.
+
+    Reference:
+        - [Tarvainen and Valpola, 2017](https://arxiv.org/abs/1703.01780)
+    """
+
+    def __init__(self, student: Any, *, rampup_steps: int, **kwargs: Any) -> None:
+        super().__init__(student, **kwargs)
+        self.rampup_steps = validation.check_integer("rampup_steps", rampup_steps, 0)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns teacher probabilities, or a training batch's logits.
+
+        Args:
+            inputs: uint8 images `(n, H, W, C)`, or a training batch.
+            training: Whether the augmentations and batch norm are in training mode.
+
+        Returns:
+            For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
+            dictionary of float32 logits: `"labeled"` `(B, K)` and `"student"` `(M, K)`
+            of the student, and `"teacher"` `(M, K)` without gradient.
+        """
+        if not isinstance(inputs, dict):
+            return super().call(inputs, training=training)
+        labeled = self._weak_view(inputs["labeled"], training)
+        if "unlabeled" not in inputs:
+            return {"labeled": self.student(labeled, training=training)}
+        views = [labeled, self._weak_view(inputs["unlabeled"], training)]
+        logits = self.student(ops.concatenate(views, axis=0), training=training)
+        num_labeled = ops.shape(labeled)[0]
+        other_view = self._weak_view(inputs["unlabeled"], training)
+        return {
+            "labeled": logits[:num_labeled],
+            "student": logits[num_labeled:],
+            "teacher": ops.stop_gradient(self.teacher(other_view, training=False)),
+        }
+
+    def unlabeled_term(self, x: Any, y_pred: Any) -> Any:
+        """Mean squared difference of the two probabilities, a float32 scalar."""
+        difference = self.probabilities(y_pred["student"]) - self.probabilities(
+            y_pred["teacher"]
+        )
+        return ops.mean(ops.square(difference))
+
+    def unlabeled_weight(self) -> Any:
+        """The weight of the unlabeled term in this step."""
+        if self.rampup_steps == 0:
+            return self.lambda_u
+        step = ops.cast(self.num_updates, "float32")
+        remaining = 1.0 - ops.minimum(step / self.rampup_steps, 1.0)
+        return self.lambda_u * ops.exp(-5.0 * ops.square(remaining))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, serialised."""
+        return {**super().get_config(), "rampup_steps": self.rampup_steps}

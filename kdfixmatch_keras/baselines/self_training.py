@@ -1,0 +1,51 @@
+"""Self-training: label once, train again."""
+
+from typing import Any
+
+import numpy as np
+
+from kdfixmatch_keras import fixmatch
+from kdfixmatch_keras.baselines.pseudo_label_network import PseudoLabelNetwork
+from kdfixmatch_keras.baselines.pseudo_labeling import PseudoLabeling
+from kdfixmatch_keras.classifier import TrainingData
+
+
+class SelfTraining(PseudoLabeling):
+    """Trains on the labels, labels the unlabeled images once, trains anew on both.
+
+    1. `"supervised"`: the network of `Supervised`, bit for bit.
+    2. `"student"`: a fresh `PseudoLabelNetwork` on the labeled images and on those
+       unlabeled ones whose label has a confidence of at least `tau`; every weak view
+       of an image keeps its label.
+
+    Both are trained for `epochs` epochs.
+
+    Args:
+        backbone: See `ImageClassifier`.
+        **settings: The other arguments of `ImageClassifier`; `teacher`, `threshold`,
+            `distribution_alignment` and `strong_augmentation` have no effect.
+
+    Attributes:
+        network: The student, or None before `fit`.
+        networks: `{"supervised" | "student": FixMatch}`.
+        history: `{"supervised" | "student": {metric: [per epoch]}}`.
+        pseudo_labels: int32 `(N,)`, -1 where the confidence was below `tau`; or None.
+
+    Reference:
+        - Yarowsky, 1995, "Unsupervised Word Sense Disambiguation Rivaling Supervised
+          Methods", with one round
+        - Lee, 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning
+          Method for Deep Neural Networks", which labels anew in each step
+    """
+
+    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
+        self.networks, self.pseudo_labels = {}, None
+        first = self.new_network("supervised", data)
+        self._train_stage("supervised", first, data, **options)
+
+        labels, _ = self._pseudo_label(first, data, "tau")
+        self.pseudo_labels = labels
+        student = self.new_network("student", data, network_class=PseudoLabelNetwork)
+        rows = np.flatnonzero(labels >= 0)
+        self._train_stage("student", student, data, labels, rows, **options)
+        return student

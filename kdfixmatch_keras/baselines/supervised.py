@@ -1,0 +1,23 @@
+"""Training on the labels alone."""
+
+from typing import Any
+
+from kdfixmatch_keras import fixmatch
+from kdfixmatch_keras.baselines.baseline import Baseline
+from kdfixmatch_keras.classifier import TrainingData
+
+
+class Supervised(Baseline):
+    """Trains on the labels alone: weak augmentation and cross-entropy.
+
+    It sees as many labeled images a step as FixMatch does, and predicts with the same
+    moving average of its weights. The unlabeled images only set the default of
+    `steps_per_epoch`, so that all methods train for equally long.
+
+    Of the arguments of `ImageClassifier`, those about unlabeled images have no effect.
+    """
+
+    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
+        network = self.new_network("supervised", data)
+        self.history = self.train(network, data, labels_only=True, **options)
+        return network
