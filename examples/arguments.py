@@ -1,0 +1,37 @@
+"""The command line that the examples share."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
+    """Reads the command line; `defaults` are those of the example."""
+    parser = argparse.ArgumentParser(
+        description=description.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--labels", type=int, help="labeled images in all")
+    add("--epochs", type=int, default=100, help="for each of the two networks")
+    add("--steps-per-epoch", type=int, help="None: each unlabeled image once")
+    add("--seed", type=int, default=0, help="fixes the labels drawn and the training")
+    add("--backbone", default="efficientnetb0", help="see kdfixmatch_keras.backbones")
+    add(
+        "--weights",
+        # `argparse` applies this to defaults that are strings as well.
+        type=lambda weights: None if weights == "none" else weights,
+        default="imagenet",
+        help="imagenet, none (random ones) or the path of a weights file",
+    )
+    add("--batch-size", type=int, default=64, help="labeled images in a batch")
+    add(
+        "--data-dir",
+        help="folder with train/<class>/* and test/<class>/*, or that of TensorFlow "
+        "Datasets; None: the latter's own",
+    )
+    add("--output", type=Path, help="folder for the figure and the SavedModel")
+    if "image_size" in defaults:
+        add("--image-size", type=int, help="height and width, in pixels")
+    parser.set_defaults(**defaults)
+    return parser.parse_args()
