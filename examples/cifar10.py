@@ -27,7 +27,6 @@ def main() -> None:
         tau=0.95,
         tau_select=0.80,
         tau_inner=0.95,
-        trusted_share=1.0,
         unlabeled_loss="sce",
         weak_augmentation=data.weak_augmentation,
         batch_size=options.batch_size,
@@ -38,7 +37,6 @@ def main() -> None:
         data.unlabeled,
         validation_data=data.test,  # only looked at: the last weights are kept
         epochs=options.epochs,
-        outer_epochs=options.epochs,
         steps_per_epoch=options.steps_per_epoch,
     )
 

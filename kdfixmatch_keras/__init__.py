@@ -5,7 +5,9 @@ from kdfixmatch_keras import (
     backbones,
     baselines,
     clustering,
+    datasets,
     losses,
+    thresholds,
 )
 from kdfixmatch_keras._version import __version__
 from kdfixmatch_keras.fixmatch import FixMatch
@@ -23,5 +25,7 @@ __all__ = [
     "backbones",
     "baselines",
     "clustering",
+    "datasets",
     "losses",
+    "thresholds",
 ]

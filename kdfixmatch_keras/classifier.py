@@ -203,6 +203,10 @@ class ImageClassifier:
                 student, seed=seed, name=f"fixmatch_{stage}", dtype=policy, **arguments
             )
 
+    def steps_of_one_pass(self, data: TrainingData) -> int:
+        """How many batches show each unlabeled image once."""
+        return -(-len(data.unlabeled) // (self.batch_size * self.unlabeled_ratio))
+
     def train(
         self,
         network: FixMatch,
@@ -211,7 +215,7 @@ class ImageClassifier:
         epochs: int,
         steps_per_epoch: int | None,
         trusted_labels: np.ndarray | None = None,
-        trusted_share: float = 1.0,
+        trusted_until: float = 1.0,
         labels_only: bool = False,
         callbacks: Sequence[Any] = (),
         verbose: Any = "auto",
@@ -219,11 +223,10 @@ class ImageClassifier:
         """Trains `network` with Keras's `fit` and returns `{metric: [per epoch]}`.
 
         Without `steps_per_epoch`, an epoch shows each unlabeled image once. Trusted
-        labels are shown for the first `trusted_share` of the steps.
+        labels are shown for the first `trusted_until` of the steps.
         """
         if steps_per_epoch is None:
-            batch = self.batch_size * self.unlabeled_ratio
-            steps_per_epoch = -(-len(data.unlabeled) // batch)
+            steps_per_epoch = self.steps_of_one_pass(data)
         seed = validation.derive_seed(self.seed, f"{network.name}/batches")
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
@@ -235,7 +238,7 @@ class ImageClassifier:
             unlabeled_ratio=self.unlabeled_ratio,
             steps_per_epoch=steps_per_epoch,
             seed=seed,
-            trusted_steps=round(trusted_share * epochs * steps_per_epoch),
+            trusted_steps=round(trusted_until * epochs * steps_per_epoch),
         )
         optimizer = build_optimizer(
             self.optimizer,

@@ -336,9 +336,21 @@ class FixMatch(keras.Model):
         """How many images go forward through a network, either one, in a batch."""
         return num_labeled + 2 * num_unlabeled
 
-    def start_from(self, other: "FixMatch") -> None:
-        """Sets student and teacher to the weights of the teacher of `other`."""
-        weights = other.teacher.get_weights()
+    def start_from(self, other: "FixMatch", share: float = 1.0) -> None:
+        """Moves student and teacher towards the weights of the teacher of `other`.
+
+        Args:
+            other: Network of the same shape.
+            share: How far, in [0, 1]: 1 copies the weights of `other`, 0 keeps those
+                of this student.
+        """
+        share = validation.check_fraction("share", share)
+        weights = [
+            share * theirs + (1.0 - share) * own
+            for theirs, own in zip(
+                other.teacher.get_weights(), self.student.get_weights(), strict=True
+            )
+        ]
         self.student.set_weights(weights)
         self.teacher.set_weights(weights)
 

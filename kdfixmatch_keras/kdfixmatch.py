@@ -12,7 +12,8 @@ from kdfixmatch_keras.sources import LabeledImages
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
-INNER_INITS = ("fresh", "outer")
+# How much of the outer network's weights the inner network starts with.
+INNER_INITS = {"fresh": 0.0, "shrunk": 0.25, "outer": 1.0}
 
 
 class KDFixMatch(ImageClassifier):
@@ -46,14 +47,14 @@ class KDFixMatch(ImageClassifier):
         tau_select: Confidence from which a label can become trusted, in [0, 1].
         tau_inner: As `tau`, for the inner network.
         unlabeled_loss: Loss of the inner network on unlabeled images: a name in
-            `losses` or a `keras.losses.Loss`. The outer network uses cross-entropy.
+            `losses` or a `keras.losses.Loss`, which must take integer targets and
+            logits. The outer network uses cross-entropy.
         lambda_u: Weight of the unlabeled term, at least 0.
-            It must take integer targets and logits.
         clustering: `"dec"`, `"kmeans"`, `"spectral"`, an object with
             `fit_predict(embeddings)`, or None to trust whatever is confident.
         assignment: `"hungarian"` or `"majority"`, how clusters get their class; see
             `TrustedSetBuilder`.
-        trusted_share: Share of the inner network's training, in [0, 1], in which
+        trusted_until: Share of the inner network's training, in [0, 1], in which
             trusted labels stand in. After a good start it does better without them:
             some are wrong, and it would learn them for ever. 1 is the paper.
         weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
@@ -73,8 +74,10 @@ class KDFixMatch(ImageClassifier):
             `backbone` is a trained model of your own.
         mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU), True, False,
             `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
-        inner_init: `"fresh"` starts the inner network anew, `"outer"` from the outer
-            network's teacher.
+        inner_init: What the inner network starts from. `"fresh"`: random weights, as in
+            the paper. `"outer"`: the outer network's teacher. `"shrunk"`: a quarter of
+            the latter and three quarters of the former, which keeps what has been
+            learned within reach and its mistakes from being settled (Ash and Adams).
         seed: Integer of at least 0 that fixes a run, bit for bit on a CPU; or None.
 
     Attributes:
@@ -92,6 +95,8 @@ class KDFixMatch(ImageClassifier):
 
     Reference:
         - [Wang et al., 2023](https://arxiv.org/abs/2309.05826)
+        - [Ash and Adams, 2020](https://arxiv.org/abs/1910.08475), section 4, for
+          `inner_init="shrunk"`
     """
 
     def __init__(
@@ -108,7 +113,7 @@ class KDFixMatch(ImageClassifier):
         lambda_u: float = 1.0,
         clustering: Any = "dec",
         assignment: str = "hungarian",
-        trusted_share: float = 0.5,
+        trusted_until: float = 0.5,
         weak_augmentation: Any = "flip_shift",
         strong_augmentation: Any = "randaugment",
         teacher: str = "ema",
@@ -119,7 +124,7 @@ class KDFixMatch(ImageClassifier):
         unlabeled_ratio: int = 7,
         optimizer: Any = None,
         mixed_precision: bool | str = "auto",
-        inner_init: str = "fresh",
+        inner_init: str = "shrunk",
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -149,7 +154,7 @@ class KDFixMatch(ImageClassifier):
         TrustedSetBuilder(clustering=clustering, assignment=assignment)
         self.clustering = clustering
         self.assignment = assignment
-        self.trusted_share = validation.check_fraction("trusted_share", trusted_share)
+        self.trusted_until = validation.check_fraction("trusted_until", trusted_until)
         self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
         # `Any`, or every user of a type checker would have to rule out None.
         self.outer: Any = None
@@ -175,8 +180,9 @@ class KDFixMatch(ImageClassifier):
 
         Args:
             labeled: Tuple `(x, y)` of a uint8 array `(n, H, W)` or `(n, H, W, C)`
-                and integers `(n,)`; a `tf.data.Dataset` of `(image, label)`; or a
-                folder with one sub-folder per class.
+                and integers `(n,)`; a `tf.data.Dataset` of `(image, label)`; a
+                folder with one sub-folder per class; or `LabeledImages`, as
+                `datasets.load` gives them.
             unlabeled: uint8 array or memory map, a `tf.data.Dataset` of images, or
                 a folder, flat or nested.
             validation_data: As `labeled`; evaluated after each epoch. It chooses
@@ -253,14 +259,13 @@ class KDFixMatch(ImageClassifier):
         inner = self.new_network(
             "inner", data, tau=self.tau_inner, unlabeled_loss=self.unlabeled_loss
         )
-        if self.inner_init == "outer":
-            inner.start_from(self.outer)
+        inner.start_from(self.outer, INNER_INITS[self.inner_init])
         self.history["inner"] = self.train(
             inner,
             data,
             epochs=epochs,
             trusted_labels=self.trusted_set.dense_labels(),
-            trusted_share=self.trusted_share,
+            trusted_until=self.trusted_until,
             **options,
         )
         self.inner = inner

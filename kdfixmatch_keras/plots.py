@@ -9,6 +9,8 @@ import numpy as np
 from kdfixmatch_keras.files import written_aside
 
 STAGE_COLORS = {"outer": "tab:orange", "inner": "tab:blue"}
+# More of them would print their names over one another.
+MAX_LABELED_BARS = 20
 
 
 def plot_run(
@@ -51,6 +53,11 @@ def plot_run(
         figure.savefig(temporary, dpi=120)
 
 
+def _trained_stages(model: Any) -> dict[str, Any]:
+    """Histories by stage, without an outer network that was trained before."""
+    return {stage: history for stage, history in model.history.items() if history}
+
+
 def _draw_accuracy(
     axes: Any, model: Any, accuracies: Mapping[str, float] | None
 ) -> None:
@@ -63,11 +70,12 @@ def _draw_accuracy(
         axes.bar_label(bars, fmt="%.1f")
         axes.set(title="Test accuracy (%)", ylim=(0, 105))
         return
-    for stage, history in model.history.items():
+    for stage, history in _trained_stages(model).items():
         accuracy = 100 * np.asarray(history.get("val_accuracy", []))
         axes.plot(
             np.arange(1, len(accuracy) + 1),
             accuracy,
+            marker=".",
             color=STAGE_COLORS[stage],
             label=f"{stage} network",
         )
@@ -77,12 +85,13 @@ def _draw_accuracy(
 
 def _draw_losses(axes: Any, model: Any) -> None:
     styles = {"supervised_loss": "-", "unlabeled_loss": "--"}
-    for stage, history in model.history.items():
+    for stage, history in _trained_stages(model).items():
         for name, style in styles.items():
             axes.plot(
                 np.arange(1, len(history[name]) + 1),
                 history[name],
                 style,
+                marker=".",
                 color=STAGE_COLORS[stage],
                 label=f"{stage}: {name.replace('_', ' ')}",
             )
@@ -91,11 +100,12 @@ def _draw_losses(axes: Any, model: Any) -> None:
 
 
 def _draw_mask_rate(axes: Any, model: Any) -> None:
-    for stage, history in model.history.items():
+    for stage, history in _trained_stages(model).items():
         epochs = np.arange(1, len(history["mask_rate"]) + 1)
         axes.plot(
             epochs,
             100 * np.asarray(history["mask_rate"]),
+            marker=".",
             color=STAGE_COLORS[stage],
             label=f"{stage}: unlabeled images with a target",
         )
@@ -103,6 +113,7 @@ def _draw_mask_rate(axes: Any, model: Any) -> None:
         epochs,
         100 * np.asarray(model.history["inner"]["trusted_share"]),
         ":",
+        marker=".",
         color=STAGE_COLORS["inner"],
         label="inner: of these, target from the trusted set",
     )
@@ -122,10 +133,13 @@ def _draw_trusted_set(axes: Any, model: Any, true_labels: Any) -> None:
         title = "Precision of the trusted set (%), and its size"
         axes.set_ylim(0, 112)
     bars = axes.bar(np.arange(len(sizes)), heights, color="tab:green")
-    axes.bar_label(bars, [str(size) for size in sizes], fontsize=8)
-    axes.set_xticks(
-        np.arange(len(sizes)),
-        model.class_names,
-        rotation=45 if max(map(len, model.class_names)) > 3 else 0,
-    )
+    if len(sizes) <= MAX_LABELED_BARS:
+        axes.bar_label(bars, [str(size) for size in sizes], fontsize=8)
+        axes.set_xticks(
+            np.arange(len(sizes)),
+            model.class_names,
+            rotation=45 if max(map(len, model.class_names)) > 3 else 0,
+        )
+    else:
+        axes.set_xlabel("number of the class")
     axes.set(title=title)

@@ -123,6 +123,18 @@ def test_permutations_differ_between_cycles():
     )
 
 
+@pytest.mark.parametrize("end", [0, 4, 9])
+def test_trusted_labels_end_after_so_many_steps_of_all_epochs(end):
+    batches, endless = make(trusted_steps=end), make()
+    for step in range(9):
+        batches.epoch = endless.epoch = step // 3
+        x, expected = batches[step % 3][0], endless[step % 3][0]
+        np.testing.assert_array_equal(
+            x["trusted"], expected["trusted"] if step < end else -1
+        )
+        np.testing.assert_array_equal(x["unlabeled_index"], expected["unlabeled_index"])
+
+
 def test_without_trusted_labels_none_is_trusted():
     batches = FixMatchBatches(labeled_images(), ArraySource(numbered(20)), **SETTINGS)
     np.testing.assert_array_equal(batches[0][0]["trusted"], np.full(8, -1))

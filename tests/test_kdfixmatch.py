@@ -7,9 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdfixmatch_keras import KDFixMatch
+from kdfixmatch_keras import KDFixMatch, thresholds
+from kdfixmatch_keras.baselines import FixMatch
 
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
+# What `FixMatch` and `KDFixMatch` have in common, of what `quick_model` sets.
+SHARED = (
+    "backbone",
+    "embedding_dim",
+    "weak_augmentation",
+    "strong_augmentation",
+    "batch_size",
+    "unlabeled_ratio",
+    "optimizer",
+    "seed",
+)
 # A few steps make no good network; what a weak trusted set says is tested elsewhere.
 weak_trusted_set = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
 
@@ -480,6 +492,9 @@ def test_bad_length_is_refused_before_training(name, value):
         ("weak_augmentation", "flipshift", "Did you mean 'flip_shift'"),
         ("strong_augmentation", "rand_augment", "Did you mean 'randaugment'"),
         ("teacher", "emma", "Did you mean 'ema'"),
+        ("threshold", "freemach", "Did you mean 'freematch'"),
+        ("assignment", "majorty", "Did you mean 'majority'"),
+        ("trusted_until", 1.5, "trusted_until=1.5"),
         ("inner_init", "outter", "Did you mean 'outer'"),
         ("mixed_precision", "mixed_float_16", "Did you mean 'mixed_float16'"),
         ("optimizer", "adamm", "adamm"),
@@ -498,6 +513,124 @@ def test_arguments_of_another_kind_are_refused_at_once(name):
 
 
 # Options
+
+
+@weak_trusted_set
+@pytest.mark.parametrize("inner_init, share", [("fresh", 0), ("shrunk", 0.25)])
+def test_inner_network_starts_from_a_share_of_the_outer_one(inner_init, share):
+    still = keras.optimizers.SGD(0.0)
+    model = quick_model(inner_init=inner_init, tau_select=0.0, optimizer=still)
+    fit_once(model, steps_per_epoch=1)
+    fresh = model.new_network(
+        "inner", model.load_data(squares(12, 0), squares(40, 1)[0])
+    )
+    for start, own, outer in zip(
+        model.inner.student.get_weights(),
+        fresh.student.get_weights(),
+        model.outer.student.get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(start, share * outer + (1 - share) * own, atol=1e-6)
+
+
+@weak_trusted_set
+def test_an_outer_network_trained_before_is_taken_as_it_is():
+    whole = quick_model(tau_select=0.0)
+    fit_once(whole)
+    outer = FixMatch(**{k: getattr(whole, k) for k in SHARED})
+    fit_once(outer)
+    model = quick_model(tau_select=0.0)
+    history = fit_once(model, outer=outer.network)
+    assert model.outer is outer.network
+    assert history["outer"] == {}
+    assert history["inner"] == whole.history["inner"]
+    np.testing.assert_array_equal(model.predict(U), whole.predict(U))
+    # The passes of the outer network are counted where it was trained.
+    assert outer.image_passes + model.image_passes == whole.image_passes
+
+
+def test_an_outer_network_that_does_not_fit_is_refused(trained):
+    model = quick_model()
+    with pytest.raises(TypeError, match="`outer` must be a FixMatch network"):
+        fit_once(model, outer=trained[0])
+    with pytest.raises(ValueError, match=r"shape \(9, 9, 3\) and know 3 classes"):
+        fit_once(
+            model,
+            labeled=squares(12, 0, side=9),
+            unlabeled=squares(20, 1, side=9)[0],
+            outer=trained[0].outer,
+        )
+    assert model.outer is None
+
+
+@weak_trusted_set
+def test_a_fit_counts_its_image_passes():
+    model = quick_model(tau_select=0.0)
+    fit_once(model, epochs=3, outer_epochs=2)
+    # 8 labeled and twice 16 unlabeled images in each of 2 * 5 steps, 40 to label.
+    assert model.image_passes == 10 * (8 + 2 * 16) + 40
+    fit_once(model)
+    assert model.image_passes == 4 * (8 + 2 * 16) + 40
+
+
+@weak_trusted_set
+def test_the_outer_network_is_trained_half_as_long_unless_told_otherwise():
+    model = quick_model(tau_select=0.0)
+    history = fit_once(model, epochs=3)
+    assert [len(history[stage]["loss"]) for stage in ("outer", "inner")] == [2, 3]
+
+
+@weak_trusted_set
+@pytest.mark.parametrize("until, shares", [(0.5, [1, 0]), (1.0, [1, 1]), (0.0, [0, 0])])
+def test_trusted_labels_stand_in_until_their_time_is_over(until, shares):
+    # No label of the inner network's own counts, so every target is a trusted one.
+    model = quick_model(
+        tau_select=0.0, tau_inner=1.0, clustering=None, trusted_until=until
+    )
+    history = fit_once(model, epochs=2)["inner"]
+    assert history["mask_rate"] == shares
+    assert history["trusted_share"] == shares
+
+
+@weak_trusted_set
+def test_without_a_clustering_every_confident_label_is_trusted():
+    model = quick_model(tau_select=0.0, clustering=None)
+    fit_once(model)
+    np.testing.assert_array_equal(
+        model.trusted_set.dense_labels(),
+        model.outer.predict(squares(40, 1)[0], verbose=0).argmax(axis=1),
+    )
+
+
+@weak_trusted_set
+@pytest.mark.parametrize("assignment", ["majority", "hungarian"])
+def test_the_assignment_reaches_the_filter(assignment):
+    class OneCluster:
+        def fit_predict(self, z):
+            return np.arange(len(z)) % 6
+
+    model = quick_model(tau_select=0.0, clustering=OneCluster(), assignment=assignment)
+    fit_once(model)
+    named = len(np.unique(model.trusted_set.clusters))
+    assert named <= 3 if assignment == "hungarian" else named == 6
+
+
+@weak_trusted_set
+@pytest.mark.parametrize("name", ["flexmatch", "freematch", "softmatch"])
+def test_thresholds_by_name_serve_both_networks(name):
+    model = quick_model(tau_select=0.0, tau=0.3, tau_inner=0.3, threshold=name)
+    fit_once(model)
+    rules = model.outer.threshold, model.inner.threshold
+    assert rules[0] is not rules[1]
+    assert type(rules[0]).__name__.lower() == f"{name}threshold"
+    for rule in rules:
+        state = [keras.ops.convert_to_numpy(w) for w in rule.weights]
+        start = [keras.ops.convert_to_numpy(w) for w in new_rule(name).weights]
+        assert any((a != b).any() for a, b in zip(state, start, strict=True))
+
+
+def new_rule(name):
+    return thresholds.get(name, tau=0.95, num_classes=3, num_unlabeled=40)
 
 
 @weak_trusted_set

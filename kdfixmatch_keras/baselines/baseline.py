@@ -49,8 +49,7 @@ class Baseline(ImageClassifier):
         callbacks = validation.check_callbacks(callbacks)
         data = self.load_data(labeled, unlabeled, validation_data)
         if steps_per_epoch is None:
-            batch = self.batch_size * self.unlabeled_ratio
-            steps_per_epoch = -(-len(data.unlabeled) // batch)
+            steps_per_epoch = self.steps_of_one_pass(data)
         self.network, self.history, self.image_passes = None, {}, 0
         self.class_names = data.labeled.class_names
         self.network = self._fit(

@@ -1,0 +1,106 @@
+"""The accuracy benchmark trains each cell once, and its table says what happened."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "accuracy.py"
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    """The module that writes table and plot, found as the script finds it."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import tables
+
+    return tables
+
+
+def run(output, *arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            str(SCRIPT),
+            *("--data", "digits", "--labels", "10", "--output", str(output)),
+            *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_finished_cell_is_never_trained_twice(tmp_path):
+    result = run(tmp_path, "--methods", "supervised")
+    assert result.returncode == 0, result.stderr
+    first = json.loads((tmp_path / "results.json").read_text())
+    assert [cell["method"] for cell in first["cells"]] == ["supervised"]
+    cell = first["cells"][0]
+    assert (cell["labels"], cell["seed"]) == (10, 0)
+    assert cell["image_passes"] == 2
+    assert 0 <= cell["accuracy"] <= 1 and cell["seconds"] > 0
+    assert (tmp_path / "accuracy.svg").read_text().startswith("<?xml")
+
+    result = run(tmp_path, "--methods", "supervised", "fixmatch")
+    assert result.returncode == 0, result.stderr
+    assert "seed 0, supervised:" not in result.stdout
+    second = json.loads((tmp_path / "results.json").read_text())
+    assert {cell["method"] for cell in second["cells"]} == {"supervised", "fixmatch"}
+    assert cell in second["cells"]
+    assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
+    assert "--methods fixmatch supervised --backbone small_cnn" in second["command"]
+
+    before = (tmp_path / "results.json").read_text()
+    result = run(tmp_path, "--methods", "supervised", "--batch-size", "4")
+    assert result.returncode != 0
+    assert "cells of other settings (batch_size: 2 there, 4 here)" in result.stderr
+    assert (tmp_path / "results.json").read_text() == before
+
+
+def cells_of(**accuracies):
+    return [
+        {
+            "labels": 10,
+            "seed": seed,
+            "method": method,
+            "accuracy": accuracy,
+            "seconds": 2.0,
+            "image_passes": 3000,
+        }
+        for method, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    "ours, verdict",
+    [
+        ([0.8, 0.9, 0.9], "won"),
+        ([0.6, 0.5, 0.5], "lost"),
+        ([0.75, 0.65, 0.7], "level"),
+    ],
+)
+def test_a_lost_cell_is_printed_like_a_won_one(tables, tmp_path, ours, verdict):
+    cells = cells_of(kd_sce=ours, fixmatch=[0.7, 0.7, 0.7])
+    text = tables.write_table(cells, tmp_path / "table.md")
+    deviation = 100 * np.std(ours, ddof=1)
+    mean = f"{100 * np.mean(ours):.1f} ± {deviation:.1f}"
+    assert f"| KD-FixMatch, SCE 1.0/0.1 | {mean} | 3 k | 2 |" in text
+    difference = f"{100 * np.mean(ours) - 70:+.1f} ± {deviation / 3**0.5:.1f}"
+    assert f"| FixMatch, equal steps | 10 | {difference} | {verdict} |" in text
+
+
+def test_the_plot_of_the_same_cells_is_the_same_file(tables, tmp_path):
+    cells = cells_of(kd_sce=[0.8, 0.9], fixmatch=[0.7, 0.8], supervised=[0.4])
+    plots = [tmp_path / name for name in ("a.svg", "b.svg")]
+    for plot in plots:
+        tables.write_plot(cells, plot)
+    assert plots[0].read_bytes() == plots[1].read_bytes()
