@@ -1,0 +1,281 @@
+"""How accurate KD-FixMatch and its rivals are, at what cost.
+
+python benchmarks/accuracy.py --data digits --labels 10 20 40 100 --seeds 5 \
+    --methods all published --workers 2 --output results/digits
+
+trains every method on every draw of labels and writes `results.json`, `table.md` and
+`accuracy.svg`. Started again with the same `--output` it goes on where it was stopped;
+a finished cell is never trained twice. Accuracies are those of the last weights on test
+images that take no part in training; a seed draws the labels, the initial weights, the
+batches and the augmentation.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from tables import write_plot, write_table
+
+# What every method gets, by data set. KD-FixMatch trains its inner network for `epochs`
+# epochs and its outer one for half as many.
+DIGITS: dict[str, Any] = {
+    "backbone": "small_cnn",
+    "weights": None,
+    "batch_size": 16,
+    "epochs": 12,
+    "steps_per_epoch": 40,
+    "distribution_alignment": True,
+}
+CIFAR: dict[str, Any] = {
+    "backbone": "small_cnn",
+    "weights": None,
+    "batch_size": 32,
+    "epochs": 10,
+    "steps_per_epoch": 100,
+    "distribution_alignment": True,
+}
+PAPER: dict[str, Any] = {
+    "backbone": "efficientnetb0",
+    "weights": "imagenet",
+    "batch_size": 64,
+    "epochs": 100,
+    "steps_per_epoch": 100,
+    "distribution_alignment": False,
+}
+PRESETS = {"digits": DIGITS, "cifar10": CIFAR, "cifar100": CIFAR}
+MARK = "CELL "
+
+
+def main() -> None:
+    """Trains what is missing and writes the summary."""
+    options = _parse()
+    settings = _settings(options)
+    if options.worker:
+        _work(settings, json.loads(options.worker))
+        return
+    store = Store(options.output, settings)
+    groups = []
+    for labels in options.labels:
+        for seed in range(options.seeds):
+            missing = [
+                method
+                for method in options.methods
+                if not store.has(labels=labels, seed=seed, method=method)
+            ]
+            if missing:
+                groups.append({"labels": labels, "seed": seed, "methods": missing})
+    # Interrupting the benchmark must not wait for groups that have not begun.
+    pool = ThreadPoolExecutor(options.workers)
+    try:
+        list(pool.map(lambda group: _run_group(group, options, store), groups))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        store.summarize()
+
+
+def _parse() -> argparse.Namespace:
+    from methods import GROUPS, METHODS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", required=True, help="name of a data set, or of a --data-dir")
+    add("--data-dir", help="folder of images, train/<class>/* and test/<class>/*")
+    add("--labels", type=int, nargs="+", required=True, help="labels in all")
+    add("--seeds", type=int, default=1, help="how many: 0, 1, ...")
+    add(
+        "--methods",
+        nargs="+",
+        default=["all"],
+        help=f"of {', '.join(METHODS)}; or the groups {', '.join(GROUPS)}",
+    )
+    add("--output", type=Path, required=True, help="folder of the results")
+    add("--workers", type=int, default=1, help="processes at a time")
+    for name in ("epochs", "outer-epochs", "steps-per-epoch", "batch-size"):
+        add(f"--{name}", type=int)
+    add("--backbone")
+    add("--weights")
+    add("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    chosen: list[str] = []
+    for name in options.methods:
+        if name not in {**GROUPS, **METHODS}:
+            parser.error(f"unknown method {name!r}")
+        chosen += GROUPS.get(name, [name])
+    options.methods = list(dict.fromkeys(chosen))
+    return options
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What all cells of one output folder share."""
+    chosen = dict(PRESETS.get(options.data, PAPER))
+    for name in ("backbone", "batch_size", "epochs", "steps_per_epoch"):
+        if getattr(options, name) is not None:
+            chosen[name] = getattr(options, name)
+    if options.weights is not None:
+        chosen["weights"] = None if options.weights == "none" else options.weights
+    chosen["outer_epochs"] = options.outer_epochs or -(-chosen["epochs"] // 2)
+    return {"data": options.data, "from_folder": bool(options.data_dir), **chosen}
+
+
+class Store:
+    """The cells of one output folder, written anew after each.
+
+    Args:
+        folder: Where `results.json` is, or will be.
+        settings: What the cells share; those that are there must have it too.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.path = folder / "results.json"
+        self.settings = settings
+        self.cells: list[dict[str, Any]] = []
+        self._lock = Lock()
+        if self.path.exists():
+            found = json.loads(self.path.read_text())
+            differing = [
+                f"{name}: {found['settings'].get(name)!r} there, {value!r} here"
+                for name, value in settings.items()
+                if found["settings"].get(name) != value
+            ]
+            if differing:
+                sys.exit(
+                    f"{self.path} holds cells of other settings "
+                    f"({'; '.join(differing)}). Choose another --output."
+                )
+            self.cells = found["cells"]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, **key: Any) -> bool:
+        """Whether the cell of these labels, seed and method is finished."""
+        return any(key.items() <= cell.items() for cell in self.cells)
+
+    def add(self, cell: dict[str, Any]) -> None:
+        """Keeps a finished cell, on disk before this returns."""
+        with self._lock:
+            self.cells.append(cell)
+            self.cells.sort(key=lambda c: (c["labels"], c["seed"], c["method"]))
+            content = {
+                "command": self._command(),
+                "machine": _machine(),
+                "settings": self.settings,
+                "cells": self.cells,
+            }
+            temporary = self.path.with_suffix(".json.part")
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+            temporary.replace(self.path)
+
+    def _command(self) -> str:
+        """The command that trains all of these cells from nothing."""
+
+        def present(name: str) -> str:
+            return " ".join(map(str, dict.fromkeys(c[name] for c in self.cells)))
+
+        settings = self.settings
+        folder = " --data-dir FOLDER" if settings["from_folder"] else ""
+        options = (
+            "backbone",
+            "weights",
+            "batch_size",
+            "epochs",
+            "outer_epochs",
+            "steps_per_epoch",
+        )
+        return (
+            f"python benchmarks/accuracy.py --data {settings['data']}{folder} "
+            f"--labels {present('labels')} "
+            f"--seeds {max(c['seed'] for c in self.cells) + 1} "
+            f"--methods {present('method')} "
+            + " ".join(
+                f"--{name.replace('_', '-')} {str(settings[name]).lower()}"
+                for name in options
+            )
+            + " --output FOLDER"
+        )
+
+    def summarize(self) -> None:
+        """Writes table and plot of the cells that are finished."""
+        if self.cells:
+            folder = self.path.parent
+            print(write_table(self.cells, folder / "table.md"))
+            write_plot(self.cells, folder / "accuracy.svg")
+
+
+def _machine() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
+    }
+
+
+def _run_group(
+    group: dict[str, Any], options: argparse.Namespace, store: Store
+) -> None:
+    """Trains the methods of one draw of labels in a process of their own."""
+    threads = str(max(1, (os.cpu_count() or 1) // options.workers))
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+    }
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", json.dumps(group)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout or ():
+            if line.startswith(MARK):
+                cell = json.loads(line.removeprefix(MARK))
+                store.add(cell)
+                print(
+                    f"{cell['labels']} labels, seed {cell['seed']}, {cell['method']}: "
+                    f"{100 * cell['accuracy']:.1f} % in {cell['seconds']:.0f} s",
+                    flush=True,
+                )
+    if process.returncode:
+        raise RuntimeError(f"{group} ended with exit code {process.returncode}")
+
+
+def _work(settings: dict[str, Any], group: dict[str, Any]) -> None:
+    """Trains the methods of a group, printing each cell as it is finished."""
+    from methods import METHODS, Task
+
+    from kdfixmatch_keras import datasets
+
+    options = _parse()
+    data = datasets.load(
+        settings["data"], group["labels"], group["seed"], data_dir=options.data_dir
+    )
+    shared = ("backbone", "weights", "batch_size", "distribution_alignment")
+    task = Task(
+        data=data,
+        settings={
+            **{name: settings[name] for name in shared},
+            "weak_augmentation": data.weak_augmentation,
+            "seed": group["seed"],
+        },
+        epochs=settings["epochs"],
+        outer_epochs=settings["outer_epochs"],
+        steps_per_epoch=settings["steps_per_epoch"],
+    )
+    for method in group["methods"]:
+        cell = {"labels": group["labels"], "seed": group["seed"], "method": method}
+        cell |= METHODS[method].train(task)
+        print(MARK + json.dumps(cell), flush=True)
+
+
+if __name__ == "__main__":
+    main()
