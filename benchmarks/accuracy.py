@@ -5,7 +5,8 @@ python benchmarks/accuracy.py --data digits --labels 10 20 40 100 --seeds 5 \
 
 trains every method on every draw of labels and writes `results.json`, `table.md` and
 `accuracy.svg`. Started again with the same `--output` it goes on where it was stopped;
-a finished cell is never trained twice. Accuracies are those of the last weights on test
+a finished cell is never trained twice, but a network that several cells share is, where
+some of them are missing. Accuracies are those of the last weights on test
 images that take no part in training; a seed draws the labels, the initial weights, the
 batches and the augmentation.
 """
@@ -16,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -58,12 +60,12 @@ def main() -> None:
     options = _parse()
     settings = _settings(options)
     if options.worker:
-        _work(settings, json.loads(options.worker))
+        _work(settings, json.loads(options.worker), options)
         return
     store = Store(options.output, settings)
     groups = []
     for labels in options.labels:
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             missing = [
                 method
                 for method in options.methods
@@ -74,10 +76,11 @@ def main() -> None:
     # Interrupting the benchmark must not wait for groups that have not begun.
     pool = ThreadPoolExecutor(options.workers)
     try:
-        list(pool.map(lambda group: _run_group(group, options, store), groups))
+        codes = list(pool.map(lambda group: _run_group(group, options, store), groups))
     finally:
         pool.shutdown(cancel_futures=True)
         store.summarize()
+    sys.exit(int(any(codes)))
 
 
 def _parse() -> argparse.Namespace:
@@ -90,7 +93,8 @@ def _parse() -> argparse.Namespace:
     add("--data", required=True, help="name of a data set, or of a --data-dir")
     add("--data-dir", help="folder of images, train/<class>/* and test/<class>/*")
     add("--labels", type=int, nargs="+", required=True, help="labels in all")
-    add("--seeds", type=int, default=1, help="how many: 0, 1, ...")
+    add("--seeds", type=int, default=1, help="how many")
+    add("--first-seed", type=int, default=0, help="the seeds are this one and the next")
     add(
         "--methods",
         nargs="+",
@@ -100,7 +104,7 @@ def _parse() -> argparse.Namespace:
     add("--output", type=Path, required=True, help="folder of the results")
     add("--workers", type=int, default=1, help="processes at a time")
     for name in ("epochs", "outer-epochs", "steps-per-epoch", "batch-size"):
-        add(f"--{name}", type=int)
+        add(f"--{name}", type=int, help="replaces that of the data set")
     add("--backbone")
     add("--weights")
     add("--worker", help=argparse.SUPPRESS)
@@ -165,12 +169,12 @@ class Store:
             self.cells.sort(key=lambda c: (c["labels"], c["seed"], c["method"]))
             content = {
                 "command": self._command(),
-                "machine": _machine(),
                 "settings": self.settings,
                 "cells": self.cells,
             }
             temporary = self.path.with_suffix(".json.part")
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+            text = json.dumps(content, indent=1, allow_nan=False)
+            temporary.write_text(text + "\n")
             temporary.replace(self.path)
 
     def _command(self) -> str:
@@ -179,7 +183,7 @@ class Store:
         def present(name: str) -> str:
             return " ".join(map(str, dict.fromkeys(c[name] for c in self.cells)))
 
-        settings = self.settings
+        settings, seeds = self.settings, [c["seed"] for c in self.cells]
         folder = " --data-dir FOLDER" if settings["from_folder"] else ""
         options = (
             "backbone",
@@ -192,10 +196,10 @@ class Store:
         return (
             f"python benchmarks/accuracy.py --data {settings['data']}{folder} "
             f"--labels {present('labels')} "
-            f"--seeds {max(c['seed'] for c in self.cells) + 1} "
+            f"--seeds {max(seeds) - min(seeds) + 1} --first-seed {min(seeds)} "
             f"--methods {present('method')} "
             + " ".join(
-                f"--{name.replace('_', '-')} {str(settings[name]).lower()}"
+                f"--{name.replace('_', '-')} {settings[name] or 'none'}"
                 for name in options
             )
             + " --output FOLDER"
@@ -205,8 +209,25 @@ class Store:
         """Writes table and plot of the cells that are finished."""
         if self.cells:
             folder = self.path.parent
-            print(write_table(self.cells, folder / "table.md"))
+            caption = (
+                "Methods with pseudo-labels in each step have distribution alignment, "
+                "unless their row says otherwise."
+                if self.settings["distribution_alignment"]
+                else ""
+            )
+            print(write_table(self.cells, folder / "table.md", caption))
             write_plot(self.cells, folder / "accuracy.svg")
+
+
+def _commit() -> str | None:
+    """The commit of the code, with a mark if it has been changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    except OSError:
+        return None
+    return found.stdout.strip() or None
 
 
 def _machine() -> dict[str, Any]:
@@ -220,9 +241,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _run_group(
-    group: dict[str, Any], options: argparse.Namespace, store: Store
-) -> None:
+def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store) -> int:
     """Trains the methods of one draw of labels in a process of their own."""
     threads = str(max(1, (os.cpu_count() or 1) // options.workers))
     environment = {
@@ -246,16 +265,18 @@ def _run_group(
                     flush=True,
                 )
     if process.returncode:
-        raise RuntimeError(f"{group} ended with exit code {process.returncode}")
+        print(f"{group} was not finished; the reason is above", file=sys.stderr)
+    return process.returncode
 
 
-def _work(settings: dict[str, Any], group: dict[str, Any]) -> None:
+def _work(
+    settings: dict[str, Any], group: dict[str, Any], options: argparse.Namespace
+) -> None:
     """Trains the methods of a group, printing each cell as it is finished."""
     from methods import METHODS, Task
 
     from kdfixmatch_keras import datasets
 
-    options = _parse()
     data = datasets.load(
         settings["data"], group["labels"], group["seed"], data_dir=options.data_dir
     )
@@ -271,10 +292,19 @@ def _work(settings: dict[str, Any], group: dict[str, Any]) -> None:
         outer_epochs=settings["outer_epochs"],
         steps_per_epoch=settings["steps_per_epoch"],
     )
+    made_by = {"commit": _commit(), "workers": options.workers, "machine": _machine()}
+    failed = False
     for method in group["methods"]:
         cell = {"labels": group["labels"], "seed": group["seed"], "method": method}
-        cell |= METHODS[method].train(task)
-        print(MARK + json.dumps(cell), flush=True)
+        try:
+            cell |= METHODS[method].train(task)
+        # Whatever it was: the other cells are worth having.
+        except Exception:
+            traceback.print_exc()
+            failed = True
+            continue
+        print(MARK + json.dumps(cell | made_by), flush=True)
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":

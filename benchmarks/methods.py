@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdfixmatch_keras import FixMatch, KDFixMatch, baselines, datasets, losses
+import numpy as np
+
+from kdfixmatch_keras import KDFixMatch, TrustedSet, baselines, datasets, losses
 from kdfixmatch_keras.classifier import ImageClassifier
 
 
@@ -20,7 +22,7 @@ class Task:
         epochs: Epochs of FixMatch and of KD-FixMatch's inner network.
         outer_epochs: Epochs of KD-FixMatch's outer network.
         steps_per_epoch: Batches in an epoch.
-        trained: Outer networks that several methods share, with their cost.
+        trained: Networks that several methods share, and their seconds.
     """
 
     data: datasets.SemiSupervisedData
@@ -28,46 +30,40 @@ class Task:
     epochs: int
     outer_epochs: int
     steps_per_epoch: int
-    trained: dict[tuple[int, str], tuple[FixMatch, float, int]] = field(
-        default_factory=dict
-    )
+    trained: dict[str, tuple[ImageClassifier, float]] = field(default_factory=dict)
 
     def fit(self, model: Any, epochs: int, **options: Any) -> float:
         """Trains a classifier and returns the seconds it took."""
         start = time.perf_counter()
-        model.fit(
-            self.data.labeled,
-            self.data.unlabeled,
-            epochs=epochs,
-            steps_per_epoch=self.steps_per_epoch,
-            verbose=0,
-            **options,
-        )
+        with warnings.catch_warnings():
+            # Weak pseudo-labels are a result here, and are in the figures.
+            warnings.simplefilter("ignore", UserWarning)
+            model.fit(
+                self.data.labeled,
+                self.data.unlabeled,
+                epochs=epochs,
+                steps_per_epoch=self.steps_per_epoch,
+                verbose=0,
+                **options,
+            )
         return time.perf_counter() - start
 
-    def outer(self, epochs: int, threshold: str) -> tuple[FixMatch, float, int]:
-        """A FixMatch network, its seconds and image passes, trained at most once."""
-        key = epochs, threshold
+    def fixmatch(self, epochs: int, **options: Any) -> tuple[Any, float]:
+        """A trained FixMatch and its seconds. The rows of one task share it."""
+        key = f"{epochs} {sorted(options.items())}"
         if key not in self.trained:
-            model = baselines.FixMatch(**self.settings, threshold=threshold)
-            seconds = self.fit(model, epochs)
-            self.trained[key] = model.network, seconds, model.image_passes
+            model = baselines.FixMatch(**{**self.settings, **options})
+            self.trained[key] = model, self.fit(model, epochs)
         return self.trained[key]
 
-    def accuracy(self, network: FixMatch) -> float:
-        """Accuracy of the network's last weights on the test images, in [0, 1]."""
-        model = baselines.FixMatch(**self.settings)
-        model.network, model.class_names = network, self.data.class_names
-        return self.evaluate(model)
-
-    def evaluate(self, model: ImageClassifier) -> float:
+    def accuracy(self, model: ImageClassifier) -> float:
         """Accuracy of a classifier's last weights on the test images, in [0, 1]."""
         accuracy: float = model.evaluate(self.data.test)["accuracy"]
         return accuracy
 
 
+Epochs = Callable[[Task], int]
 Result = dict[str, Any]
-Train = Callable[[Task], Result]
 
 
 @dataclass(frozen=True)
@@ -75,146 +71,185 @@ class Method:
     """What a row of the table is called, and how its figures come about."""
 
     title: str
-    train: Train
+    train: Callable[[Task], Result]
 
 
-def _single(kind: type[ImageClassifier], **options: Any) -> Train:
-    """Trains a rival as long as FixMatch, for each of its networks."""
+def _equal_steps(task: Task) -> int:
+    return task.epochs
+
+
+def _equal_compute(task: Task) -> int:
+    """As many epochs as both networks of KD-FixMatch are trained for."""
+    return task.epochs + task.outer_epochs
+
+
+def _outer_epochs(task: Task) -> int:
+    return task.outer_epochs
+
+
+def _rival(title: str, kind: type[ImageClassifier]) -> Method:
+    """A method each of whose networks is trained for as long as FixMatch."""
 
     def train(task: Task) -> Result:
-        model = kind(**{**task.settings, **options})
+        model = kind(**task.settings)
         seconds = task.fit(model, task.epochs)
         return {
-            "accuracy": task.evaluate(model),
+            "accuracy": task.accuracy(model),
             "seconds": seconds,
             "image_passes": model.image_passes,
         }
 
-    return train
+    return Method(title, train)
 
 
-def _fixmatch(epochs: Callable[[Task], int], threshold: str = "fixed") -> Train:
-    """Trains FixMatch for a number of epochs, or takes it where it was trained."""
+def _fixmatch(title: str, epochs: Epochs, **options: Any) -> Method:
+    """FixMatch, or another threshold, for a number of epochs."""
 
     def train(task: Task) -> Result:
-        network, seconds, image_passes = task.outer(epochs(task), threshold)
+        model, seconds = task.fixmatch(epochs(task), **options)
         return {
-            "accuracy": task.accuracy(network),
+            "accuracy": task.accuracy(model),
             "seconds": seconds,
-            "image_passes": image_passes,
+            "image_passes": model.image_passes,
         }
 
-    return train
+    return Method(title, train)
 
 
 def _kdfixmatch(
-    outer_epochs: Callable[[Task], int] = lambda task: task.outer_epochs,
-    *,
-    threshold: str = "fixed",
-    **options: Any,
-) -> Train:
-    """Trains KD-FixMatch upon an outer network that other rows may share.
+    title: str, outer_epochs: Epochs = _outer_epochs, **options: Any
+) -> Method:
+    """KD-FixMatch upon an outer network that other rows may share.
 
     Its seconds and image passes are those of all three steps all the same.
     """
 
     def train(task: Task) -> Result:
-        outer, outer_seconds, outer_passes = task.outer(outer_epochs(task), threshold)
-        model = KDFixMatch(**task.settings, threshold=threshold, **options)
-        with warnings.catch_warnings():
-            # A weak trusted set is a result here: its precision and size are reported.
-            warnings.simplefilter("ignore", UserWarning)
-            seconds = task.fit(model, task.epochs, outer=outer)
-        audit = model.trusted_set.audit(task.data.unlabeled_labels)
+        model = KDFixMatch(**{**task.settings, **options})
+        outer, outer_seconds = task.fixmatch(
+            outer_epochs(task),
+            threshold=model.threshold,
+            distribution_alignment=model.distribution_alignment,
+        )
+        seconds = task.fit(model, task.epochs, outer=outer.network)
         return {
-            "accuracy": task.evaluate(model),
+            "accuracy": task.accuracy(model),
             "outer_accuracy": task.accuracy(outer),
             "seconds": outer_seconds + seconds,
-            "image_passes": outer_passes + model.image_passes,
-            "trusted_precision": audit["precision"],
-            "trusted_coverage": audit["coverage"],
+            "image_passes": outer.image_passes + model.image_passes,
+            "trusted_share": float(np.mean(model.history["inner"]["trusted_share"])),
+            **_audit(model.trusted_set, task.data),
         }
 
-    return train
+    return Method(title, train)
 
 
-def _epochs(task: Task) -> int:
-    return task.epochs
+def _audit(
+    trusted_set: TrustedSet, data: datasets.SemiSupervisedData
+) -> dict[str, float | None]:
+    """Precision and coverage among the images whose label training did not know."""
+    unknown = np.ones(len(data.unlabeled), bool)
+    unknown[data.labeled_indices] = False
+    labels, truth = trusted_set.dense_labels()[unknown], data.unlabeled_labels[unknown]
+    trusted = labels >= 0
+    right = labels[trusted] == truth[trusted]
+    return {
+        # Of nothing, there is no share.
+        "trusted_precision": float(np.mean(right)) if len(right) else None,
+        "trusted_coverage": float(np.mean(trusted)),
+    }
 
 
-def _all_epochs(task: Task) -> int:
-    """As many as both networks of KD-FixMatch are trained for."""
-    return task.epochs + task.outer_epochs
-
-
-ADAPTIVE = ("FlexMatch", "FreeMatch", "SoftMatch")
+_ADAPTIVE = ("FlexMatch", "FreeMatch", "SoftMatch")
 
 RIVALS = {
-    "supervised": Method("supervised only", _single(baselines.Supervised)),
-    "self_training": Method("self-training", _single(baselines.SelfTraining)),
-    "noisy_student": Method("Noisy Student", _single(baselines.NoisyStudent)),
-    "mean_teacher": Method("Mean Teacher", _single(baselines.MeanTeacher)),
+    "supervised": _rival("supervised only", baselines.Supervised),
+    "self_training": _rival("self-training", baselines.SelfTraining),
+    "noisy_student": _rival("Noisy Student", baselines.NoisyStudent),
+    "mean_teacher": _rival("Mean Teacher", baselines.MeanTeacher),
+    "fixmatch": _fixmatch("FixMatch, equal steps", _equal_steps),
     **{
-        name.lower(): Method(f"{name}, equal steps", _fixmatch(_epochs, name.lower()))
-        for name in ADAPTIVE
+        name.lower(): _fixmatch(
+            f"{name}, equal steps", _equal_steps, threshold=name.lower()
+        )
+        for name in _ADAPTIVE
     },
-    "fixmatch": Method("FixMatch, equal steps", _fixmatch(_epochs)),
-    "fixmatch_compute": Method("FixMatch, equal compute", _fixmatch(_all_epochs)),
-    "kd_ce": Method("KD-FixMatch, CE", _kdfixmatch(unlabeled_loss="ce")),
-    "kd_sce_0.01": Method(
-        "KD-FixMatch, SCE 1.0/0.01",
-        _kdfixmatch(unlabeled_loss=losses.SymmetricCrossEntropy(1.0, 0.01)),
+    "fixmatch_compute": _fixmatch("FixMatch, equal compute", _equal_compute),
+    "flexmatch_compute": _fixmatch(
+        "FlexMatch, equal compute", _equal_compute, threshold="flexmatch"
     ),
-    "kd_sce": Method("KD-FixMatch, SCE 1.0/0.1", _kdfixmatch()),
+    "kd_ce": _kdfixmatch("KD-FixMatch, CE", unlabeled_loss="ce"),
+    "kd_sce_0.01": _kdfixmatch(
+        "KD-FixMatch, SCE 1.0/0.01",
+        unlabeled_loss=losses.SymmetricCrossEntropy(1.0, 0.01),
+    ),
+    "kd_sce": _kdfixmatch("KD-FixMatch, SCE 1.0/0.1"),
 }
-"""KD-FixMatch and what it is compared with."""
-
-THRESHOLDS: dict[str, Method] = {}
-for _name in ADAPTIVE:
-    _threshold = _name.lower()
-    THRESHOLDS[f"{_threshold}_compute"] = Method(
-        f"{_name}, equal compute", _fixmatch(_all_epochs, _threshold)
-    )
-    THRESHOLDS[f"kd_{_threshold}"] = Method(
-        f"KD-FixMatch, thresholds of {_name}", _kdfixmatch(threshold=_threshold)
-    )
-"""KD-FixMatch with other thresholds, and what these do alone at equal compute."""
+"""KD-FixMatch as this package trains it by default, and what it is compared with."""
 
 PUBLISHED = {
-    "fixmatch_2x": Method(
-        "FixMatch, twice the steps", _fixmatch(lambda task: 2 * task.epochs)
+    "fixmatch_published": _fixmatch(
+        "FixMatch as published", _equal_steps, distribution_alignment=False
     ),
-    "kd_published": Method(
+    "fixmatch_published_2x": _fixmatch(
+        "FixMatch as published, twice the steps",
+        lambda task: 2 * task.epochs,
+        distribution_alignment=False,
+    ),
+    "kd_published": _kdfixmatch(
         "KD-FixMatch as published",
-        _kdfixmatch(
-            _epochs, assignment="majority", trusted_until=1.0, inner_init="fresh"
-        ),
+        _equal_steps,
+        inner_threshold="fixed",
+        distribution_alignment=False,
+        assignment="majority",
+        trusted_until=1.0,
+        inner_init="fresh",
     ),
 }
-"""KD-FixMatch as published: equally long stages, trusted labels to the end."""
+"""Equally long stages, a fixed threshold, trusted labels to the end, no alignment."""
+
+VARIANTS = {
+    "kd_fixed": _kdfixmatch("fixed inner threshold", inner_threshold="fixed"),
+    "kd_flexmatch": _kdfixmatch("outer threshold of FlexMatch", threshold="flexmatch"),
+    "kd_softmatch": _kdfixmatch(
+        "inner threshold of SoftMatch", inner_threshold="softmatch"
+    ),
+    "kd_fresh": _kdfixmatch("fresh inner network", inner_init="fresh"),
+    "kd_warm": _kdfixmatch("inner network from the outer one", inner_init="outer"),
+    "kd_untrusted": _kdfixmatch("no trusted labels", trusted_until=0.0),
+    "kd_trusted": _kdfixmatch("trusted labels to the end", trusted_until=1.0),
+    "kd_long_outer": _kdfixmatch("outer network as long as the inner", _equal_steps),
+    "kd_unaligned": _kdfixmatch("no alignment", distribution_alignment=False),
+}
+"""KD-FixMatch with one of its settings changed."""
 
 FILTERS = {
-    "filter_none": Method("no filter", _kdfixmatch(tau_select=0.0, clustering=None)),
-    "filter_confidence": Method("confidence only", _kdfixmatch(clustering=None)),
+    "filter_none": _kdfixmatch("filter: none", tau_select=0.0, clustering=None),
+    "filter_confidence": _kdfixmatch("filter: confidence", clustering=None),
     **{
-        f"filter_{clustering}_{assignment}": Method(
-            f"confidence + {title}, {assignment}",
-            _kdfixmatch(clustering=clustering, assignment=assignment),
+        f"filter_{clustering}_{assignment}": _kdfixmatch(
+            f"filter: confidence, {clustering}, {assignment}",
+            clustering=clustering,
+            assignment=assignment,
         )
-        for clustering, title in (
-            ("kmeans", "k-means"),
-            ("spectral", "spectral"),
-            ("dec", "DEC"),
-        )
+        for clustering in ("kmeans", "spectral", "dec")
         for assignment in ("majority", "hungarian")
+        # Which is the default, `kd_sce`.
+        if (clustering, assignment) != ("dec", "hungarian")
     },
 }
 """KD-FixMatch with one part after another of the filter of its trusted set."""
 
+METHODS = {**RIVALS, **PUBLISHED, **VARIANTS, **FILTERS}
 GROUPS = {
     "all": list(RIVALS),
-    "thresholds": list(THRESHOLDS),
     "published": list(PUBLISHED),
-    "filters": list(FILTERS),
+    "variants": [*VARIANTS, "kd_sce"],
+    "filters": [*FILTERS, "kd_sce"],
 }
-METHODS = {**RIVALS, **THRESHOLDS, **PUBLISHED, **FILTERS}
+COMPARISONS = {
+    "kd_sce": ("fixmatch", "fixmatch_compute", "flexmatch", "flexmatch_compute"),
+    "kd_fixed": ("fixmatch", "fixmatch_compute"),
+    "kd_published": ("fixmatch_published", "fixmatch_published_2x"),
+}
+"""Whom each method has to beat: at equal steps for a network, and in all."""

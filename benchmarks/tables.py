@@ -5,36 +5,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from methods import METHODS
+from methods import COMPARISONS, METHODS
 
 Cells = Sequence[dict[str, Any]]
-OURS, RIVAL = "kd_sce", ("fixmatch", "fixmatch_compute")
+OURS = "kd_sce"
 
 
-def values(cells: Cells, labels: int, method: str, name: str = "accuracy") -> Any:
-    """Figures of one method and number of labels, over seeds in their order."""
-    chosen = [c for c in cells if c["labels"] == labels and c["method"] == method]
-    return np.array(
-        [c[name] for c in sorted(chosen, key=lambda c: c["seed"]) if name in c]
-    )
+def by_seed(
+    cells: Cells, labels: int, method: str, name: str = "accuracy"
+) -> dict[int, float]:
+    """A figure of one method and number of labels, where it is known."""
+    return {
+        c["seed"]: c[name]
+        for c in cells
+        if c["labels"] == labels and c["method"] == method and c.get(name) is not None
+    }
 
 
-def mean_and_deviation(figures: Any, scale: float = 100.0) -> str:
-    """`mean ± standard deviation`, the mean alone of a single figure."""
-    if len(figures) == 0:
+def mean_and_deviation(figures: dict[int, float], seeds: int) -> str:
+    """`mean ± standard deviation` in %, and the number of seeds where it is another."""
+    if not figures:
         return ""
-    spread = f" ± {scale * figures.std(ddof=1):.1f}" if len(figures) > 1 else ""
-    return f"{scale * figures.mean():.1f}{spread}"
+    values = 100 * np.array(list(figures.values()))
+    spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+    count = f" (n = {len(values)})" if len(values) != seeds else ""
+    return f"{values.mean():.1f}{spread}{count}"
 
 
-def write_table(cells: Cells, path: Path) -> str:
+def write_table(cells: Cells, path: Path, caption: str = "") -> str:
     """Writes the table of all cells and returns it."""
     numbers = sorted({cell["labels"] for cell in cells})
     methods = [name for name in METHODS if any(c["method"] == name for c in cells)]
-    seeds = sorted({cell["seed"] for cell in cells})
+    seeds = len({cell["seed"] for cell in cells})
     lines = [
-        f"Test accuracy in %, mean ± standard deviation over {len(seeds)} seeds. Image "
-        "passes and seconds: medians of one training.",
+        f"Test accuracy in %, mean ± standard deviation over {seeds} seeds. Image "
+        "passes (forward one, forward and backward three) and seconds (clustering "
+        f"included) are medians over the cells of a row. {caption}".rstrip(),
         "",
     ]
     lines += _table(
@@ -42,68 +48,89 @@ def write_table(cells: Cells, path: Path) -> str:
         [
             [
                 METHODS[method].title,
-                *(mean_and_deviation(values(cells, n, method)) for n in numbers),
+                *(
+                    mean_and_deviation(by_seed(cells, n, method), seeds)
+                    for n in numbers
+                ),
                 f"{_median(cells, method, 'image_passes') / 1000:,.0f} k",
                 f"{_median(cells, method, 'seconds'):.0f}",
             ]
             for method in methods
         ],
     )
-    lines += _filters(cells, numbers, methods)
+    lines += _filters(cells, numbers, methods, seeds)
     lines += _verdicts(cells, numbers)
     text = "\n".join(lines) + "\n"
     path.write_text(text)
     return text
 
 
-def _filters(cells: Cells, numbers: list[int], methods: list[str]) -> list[str]:
+def _filters(
+    cells: Cells, numbers: list[int], methods: list[str], seeds: int
+) -> list[str]:
     """What the filter of each method with a trusted set let through."""
     rows = [
         [
             METHODS[method].title,
             *(
                 " / ".join(
-                    mean_and_deviation(values(cells, n, method, f"trusted_{name}"))
-                    for name in ("precision", "coverage")
+                    mean_and_deviation(
+                        by_seed(cells, n, method, f"trusted_{name}"), seeds
+                    )
+                    for name in ("precision", "coverage", "share")
                 )
                 for n in numbers
             ),
         ]
         for method in methods
-        if any(c["method"] == method and "trusted_precision" in c for c in cells)
+        if any(c["method"] == method and "trusted_coverage" in c for c in cells)
     ]
     if not rows:
         return []
     return [
         "",
-        "Trusted set: precision / coverage of the unlabeled images, in %.",
+        "Trusted set, in %: precision / coverage, both among the images that are not "
+        "labeled, / its share in the inner network's targets.",
         "",
         *_table(["method", *(f"{n} labels" for n in numbers)], rows),
     ]
 
 
 def _verdicts(cells: Cells, numbers: list[int]) -> list[str]:
-    """KD-FixMatch minus FixMatch, seed by seed."""
+    """Our method minus a rival, seed by seed."""
     rows = []
-    for rival in RIVAL:
-        for n in numbers:
-            ours, theirs = (values(cells, n, method) for method in (OURS, rival))
-            if len(ours) < 2 or len(ours) != len(theirs):
-                continue
-            difference = 100 * (ours - theirs)
-            error = difference.std(ddof=1) / len(difference) ** 0.5
-            mean = difference.mean()
-            verdict = "level" if abs(mean) <= error else "won" if mean > 0 else "lost"
-            title = METHODS[rival].title
-            rows.append([title, str(n), f"{mean:+.1f} ± {error:.1f}", verdict])
+    for ours, rivals in COMPARISONS.items():
+        for rival in rivals:
+            for n in numbers:
+                own, other = (by_seed(cells, n, method) for method in (ours, rival))
+                seeds = own.keys() & other.keys()
+                if len(seeds) < 2:
+                    continue
+                differences = 100 * np.array([own[s] - other[s] for s in seeds])
+                error = differences.std(ddof=1) / len(seeds) ** 0.5
+                mean = differences.mean()
+                verdict = (
+                    "level" if abs(mean) <= error else "won" if mean > 0 else "lost"
+                )
+                rows.append(
+                    [
+                        METHODS[ours].title,
+                        METHODS[rival].title,
+                        str(n),
+                        str(len(seeds)),
+                        # Without the minus of a negative zero.
+                        f"{round(mean, 1) + 0.0:+.1f} ± {error:.1f}",
+                        verdict,
+                    ]
+                )
     if not rows:
         return []
     return [
         "",
-        f"{METHODS[OURS].title}, minus the other, in points: mean of the differences "
-        "of each seed ± standard error. Level: within one standard error.",
+        "Differences in points: mean of those of each seed ± standard error. Level: "
+        "within one standard error.",
         "",
-        *_table(["minus", "labels", "difference", "verdict"], rows),
+        *_table(["method", "minus", "labels", "seeds", "difference", "verdict"], rows),
     ]
 
 
@@ -133,14 +160,14 @@ def write_plot(cells: Cells, path: Path) -> None:
     panels = figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0]
     for axes, n in zip(panels, numbers, strict=True):
         for row, method in enumerate(methods):
-            accuracy = 100 * values(cells, n, method)
+            accuracy = 100 * np.array(list(by_seed(cells, n, method).values()))
             if len(accuracy) == 0:
                 continue
             color = (
                 "tab:blue"
                 if method == OURS
                 else "tab:orange"
-                if method in RIVAL
+                if method in COMPARISONS[OURS]
                 else "0.45"
             )
             spread = accuracy.std(ddof=1) if len(accuracy) > 1 else 0.0

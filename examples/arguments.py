@@ -13,7 +13,12 @@ def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--labels", type=int, help="labeled images in all")
-    add("--epochs", type=int, default=100, help="for each of the two networks")
+    add(
+        "--epochs",
+        type=int,
+        default=100,
+        help="of the inner network; the outer one: half",
+    )
     add("--steps-per-epoch", type=int, help="None: each unlabeled image once")
     add("--seed", type=int, default=0, help="fixes the labels drawn and the training")
     add("--backbone", default="efficientnetb0", help="see kdfixmatch_keras.backbones")

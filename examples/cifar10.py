@@ -1,4 +1,4 @@
-"""KD-FixMatch on CIFAR-10 with 250 labels and the settings of its paper.
+"""KD-FixMatch on CIFAR-10 with 250 labels and the network of its paper.
 
 python examples/cifar10.py --output cifar10_output
 
@@ -40,9 +40,9 @@ def main() -> None:
         steps_per_epoch=options.steps_per_epoch,
     )
 
-    for stage, method in (("outer", "FixMatch"), ("inner", "KD-FixMatch")):
+    for stage in ("outer", "inner"):
         accuracy = history[stage]["val_accuracy"][-1]
-        print(f"Test accuracy of the {stage} network ({method}): {accuracy:.1%}")
+        print(f"Test accuracy of the {stage} network: {accuracy:.1%}")
     # The true classes of the unlabeled images, which training has not seen.
     audit = model.trusted_set.audit(data.unlabeled_labels)
     print(

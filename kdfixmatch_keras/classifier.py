@@ -48,7 +48,7 @@ class ImageClassifier:
         weights: As above.
         image_size: `(H, W)` to which images are resized; None keeps their own.
         embedding_dim: Size of the embedding before the logits.
-        tau: See `FixMatch`, as are the next six.
+        tau: See `FixMatch`, as are the next five.
         lambda_u: As above.
         weak_augmentation: As above.
         strong_augmentation: As above.
@@ -68,7 +68,8 @@ class ImageClassifier:
     Attributes:
         class_names: Names of the `K` classes, or None before `fit`.
         image_passes: What the last `fit` cost: how often an image went forward
-            through a network, a student's, a teacher's or to be labeled.
+            through a network, to train (which counts three times, for the way back),
+            for a teacher's target or to be labeled.
     """
 
     def __init__(
@@ -107,8 +108,7 @@ class ImageClassifier:
         self.strong_augmentation = strong_augmentation
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
-        thresholds.get(threshold, tau=self.tau, num_classes=2, num_unlabeled=1)
-        self.threshold = threshold
+        self.threshold = thresholds.check(threshold, tau)
         self.distribution_alignment = bool(distribution_alignment)
         self.batch_size = validation.check_integer("batch_size", batch_size, 1)
         self.unlabeled_ratio = validation.check_integer(
@@ -192,10 +192,10 @@ class ImageClassifier:
                 "lambda_u": self.lambda_u,
                 "teacher": self.teacher,
                 "ema_decay": self.ema_decay,
-                "weak_augmentation": _own_copy(self.weak_augmentation),
-                "strong_augmentation": _own_copy(self.strong_augmentation),
+                "weak_augmentation": own_copy(self.weak_augmentation),
+                "strong_augmentation": own_copy(self.strong_augmentation),
                 "class_distribution": class_distribution,
-                "threshold": _own_copy(self.threshold),
+                "threshold": own_copy(self.threshold),
                 "num_unlabeled": len(data.unlabeled),
                 **options,
             }
@@ -373,7 +373,7 @@ def _check_same_shape(
         )
 
 
-def _own_copy(layer: Any) -> Any:
+def own_copy(layer: Any) -> Any:
     """A copy of a layer, so that two networks do not share its state."""
     if not isinstance(layer, keras.layers.Layer):
         return layer

@@ -196,6 +196,12 @@ def _read(
     image_size: tuple[int, int] | None,
 ) -> tuple[LabeledImages, LabeledImages]:
     """Reads the training and the test images."""
+    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+        # TensorFlow Datasets would make it, and download.
+        raise ValueError(
+            "`data_dir` must be a folder that exists. "
+            f"Received: data_dir={os.fspath(data_dir)!r}"
+        )
     folders = None if data_dir is None else _image_folders(Path(data_dir).expanduser())
     if folders is not None:
         return _read_folders(*folders, image_size)

@@ -32,9 +32,9 @@ class FixMatch(keras.Model):
     is the sum of `unlabeled_loss` over the images that have a target, divided by
     the number of *all* unlabeled images in the batch.
 
-    `threshold` can replace `max q >= tau` by a rule that moves with the training, or
-    by a weight in [0, 1] (`kdfixmatch_keras.thresholds`). A trusted label then stands
-    in wherever the weight is below 1, and counts fully.
+    Where there is no trusted label, `threshold` can replace `max q >= tau` by a rule
+    that moves with the training, or by a weight in [0, 1]
+    (`kdfixmatch_keras.thresholds`).
 
     The teacher is an exponential moving average of the student, batch-norm moments
     included: an average of weights with the moments of another network would be
@@ -232,23 +232,25 @@ class FixMatch(keras.Model):
         weak = self._weak_view(images, training)
         return to_uint8(self.strong_augmentation(weak, training=training))
 
-    @staticmethod
-    def targets(logits: Any, weight: Any, trusted: Any) -> tuple[Any, Any, Any]:
+    def targets(self, logits: Any, weight: Any, trusted: Any) -> tuple[Any, Any, Any]:
         """Heuristic 1: the target of each unlabeled image, and how much it counts.
 
         Args:
             logits: Float `(M, K)`, the teacher's logits on the weak views.
-            weight: float32 `(M,)` in [0, 1], how much the label that they name counts;
-                below 1 a trusted label takes its place.
-            trusted: int32 `(M,)`, trusted labels, -1 where there is none.
+            weight: float32 `(M,)` in [0, 1], how much the label that they name counts.
+            trusted: int32 `(M,)`, trusted labels, -1 where there is none. One takes the
+                place of an own label of less confidence than `tau`, whatever its
+                weight: an adaptive threshold lets nearly all of them count at first.
 
         Returns:
             `labels`, int32 `(M,)` in [0, K), meaningless where the weight is 0;
             `weight`, float32 `(M,)` in [0, 1], 1 for trusted labels; `from_trusted`,
             bool `(M,)`, True where the target is the trusted label.
         """
-        own = ops.cast(ops.argmax(logits, axis=-1), "int32")
-        from_trusted = ops.logical_and(trusted >= 0, weight < 1.0)
+        probabilities = self.probabilities(logits)
+        own = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+        unsure = ops.max(probabilities, axis=-1) < self.tau
+        from_trusted = ops.logical_and(trusted >= 0, unsure)
         labels = ops.where(from_trusted, ops.cast(trusted, "int32"), own)
         return labels, ops.where(from_trusted, 1.0, weight), from_trusted
 
@@ -333,8 +335,12 @@ class FixMatch(keras.Model):
             )
 
     def passes_per_batch(self, num_labeled: int, num_unlabeled: int) -> int:
-        """How many images go forward through a network, either one, in a batch."""
-        return num_labeled + 2 * num_unlabeled
+        """What a batch costs, in images that go forward through a network.
+
+        A student's images count three times, as the way back costs about two ways
+        forward; a teacher's count once.
+        """
+        return 3 * (num_labeled + num_unlabeled) + num_unlabeled
 
     def start_from(self, other: "FixMatch", share: float = 1.0) -> None:
         """Moves student and teacher towards the weights of the teacher of `other`.

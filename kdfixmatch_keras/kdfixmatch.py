@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from kdfixmatch_keras import checkpoints, losses, validation
-from kdfixmatch_keras.classifier import ImageClassifier
+from kdfixmatch_keras import checkpoints, losses, thresholds, validation
+from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
-from kdfixmatch_keras.sources import LabeledImages
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
@@ -55,15 +54,18 @@ class KDFixMatch(ImageClassifier):
         assignment: `"hungarian"` or `"majority"`, how clusters get their class; see
             `TrustedSetBuilder`.
         trusted_until: Share of the inner network's training, in [0, 1], in which
-            trusted labels stand in. After a good start it does better without them:
-            some are wrong, and it would learn them for ever. 1 is the paper.
+            trusted labels stand in. Those that are wrong would be learned to the end
+            at 1, as in the paper.
         weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
         strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer.
         teacher: `"ema"` or `"shared"`; see `FixMatch`.
         ema_decay: Decay of the teacher's average per step, in [0, 1).
-        threshold: Whose own labels count in both networks: `"fixed"` (confidence
-            `tau` and `tau_inner`), `"flexmatch"`, `"freematch"`, `"softmatch"` or a
-            layer; see `kdfixmatch_keras.thresholds`.
+        threshold: Whose own labels count in the outer network: `"fixed"` (those of
+            confidence `tau`), `"flexmatch"`, `"freematch"`, `"softmatch"` or a layer;
+            see `kdfixmatch_keras.thresholds`. A strict one makes few labels that can
+            be trusted wrong.
+        inner_threshold: As `threshold`, for the inner network and with `tau_inner`,
+            where there is no trusted label. `"fixed"` is the paper.
         distribution_alignment: Whether the targets of both networks are aligned with
             the frequencies of the labels, which must then be those of the unlabeled
             images; see `DistributionAlignment`.
@@ -74,10 +76,11 @@ class KDFixMatch(ImageClassifier):
             `backbone` is a trained model of your own.
         mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU), True, False,
             `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
-        inner_init: What the inner network starts from. `"fresh"`: random weights, as in
-            the paper. `"outer"`: the outer network's teacher. `"shrunk"`: a quarter of
-            the latter and three quarters of the former, which keeps what has been
-            learned within reach and its mistakes from being settled (Ash and Adams).
+        inner_init: What the inner network starts from. `"fresh"`: what the outer
+            network started from, `weights` or random ones, as in the paper.
+            `"outer"`: the outer network's teacher. `"shrunk"`: a quarter of the
+            latter and three quarters of the former, after Ash and Adams: what has
+            been learned stays within reach, and its mistakes are not settled.
         seed: Integer of at least 0 that fixes a run, bit for bit on a CPU; or None.
 
     Attributes:
@@ -119,6 +122,7 @@ class KDFixMatch(ImageClassifier):
         teacher: str = "ema",
         ema_decay: float = 0.999,
         threshold: Any = "fixed",
+        inner_threshold: Any = "flexmatch",
         distribution_alignment: bool = False,
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
@@ -148,6 +152,9 @@ class KDFixMatch(ImageClassifier):
         )
         self.tau_select = validation.check_fraction("tau_select", tau_select)
         self.tau_inner = validation.check_fraction("tau_inner", tau_inner)
+        self.inner_threshold = thresholds.check(
+            inner_threshold, self.tau_inner, argument="inner_threshold"
+        )
         losses.get(unlabeled_loss, argument="unlabeled_loss")
         self.unlabeled_loss = unlabeled_loss
         # Made and thrown away: what it refuses is refused before any training.
@@ -189,14 +196,14 @@ class KDFixMatch(ImageClassifier):
                 nothing: the last weights are kept.
             epochs: Epochs of the inner network.
             outer_epochs: Epochs of the outer network; None for half as many, rounded
-                up. Longer, it would only grow surer of its mistakes. As many as
-                `epochs` is the paper.
+                up. The paper has as many as `epochs`.
             steps_per_epoch: Batches in an epoch; None for one pass over the
                 unlabeled images.
             callbacks: Keras callbacks, called in both stages.
             verbose: As in `keras.Model.fit`; 0 is silent.
             outer: A network trained before, such as `baselines.FixMatch(...).network`
-                or the `outer` of another model; the first step is then left out.
+                or the `outer` of another model; the first step is then left out. It
+                must be of the same architecture, unless `inner_init` is `"fresh"`.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
@@ -213,6 +220,11 @@ class KDFixMatch(ImageClassifier):
                 "KDFixMatch with these arguments."
             )
         epochs = validation.check_integer("epochs", epochs, 1)
+        if outer is not None and outer_epochs is not None:
+            raise ValueError(
+                "`outer_epochs` must be None where `outer` is given, as it is not "
+                f"trained again. Received: outer_epochs={outer_epochs!r}"
+            )
         if outer_epochs is None:
             outer_epochs = -(-epochs // 2)
         outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
@@ -223,7 +235,7 @@ class KDFixMatch(ImageClassifier):
         }
         data = self.load_data(labeled, unlabeled, validation_data)
         if outer is not None:
-            _check_outer(outer, data.labeled)
+            self._check_outer(outer, data)
         say = _Narrator(verbose)
         self.class_names = data.labeled.class_names
         self.unlabeled_names = data.unlabeled.names
@@ -257,9 +269,14 @@ class KDFixMatch(ImageClassifier):
 
         say("Inner network")
         inner = self.new_network(
-            "inner", data, tau=self.tau_inner, unlabeled_loss=self.unlabeled_loss
+            "inner",
+            data,
+            tau=self.tau_inner,
+            threshold=own_copy(self.inner_threshold),
+            unlabeled_loss=self.unlabeled_loss,
         )
-        inner.start_from(self.outer, INNER_INITS[self.inner_init])
+        if self.inner_init != "fresh":
+            inner.start_from(self.outer, INNER_INITS[self.inner_init])
         self.history["inner"] = self.train(
             inner,
             data,
@@ -270,6 +287,34 @@ class KDFixMatch(ImageClassifier):
         )
         self.inner = inner
         return self.history
+
+    def _check_outer(self, outer: Any, data: TrainingData) -> None:
+        if not isinstance(outer, FixMatch):
+            raise TypeError(
+                "`outer` must be a FixMatch network. "
+                f"Received: outer of type {type(outer).__name__}"
+            )
+        found = (*outer.student.input_shape[1:], outer.student.output_shape[-1])
+        images, names = data.labeled.images, data.labeled.class_names
+        wanted = (*images.image_shape, len(names))
+        if found != wanted:
+            raise ValueError(
+                f"`outer` must take images of shape {wanted[:3]} and know {wanted[3]} "
+                f"classes. Received: {found[:3]} and {found[3]}"
+            )
+        if self.inner_init == "fresh":
+            return
+        shapes = [
+            [weight.shape for weight in network.student.weights]
+            for network in (outer, self.new_network("inner", data))
+        ]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "`outer` must have the architecture of this model's networks, as "
+                f"inner_init={self.inner_init!r} starts from its weights. Received: "
+                "weights of other shapes. Pass the same `backbone` and "
+                "`embedding_dim`, or inner_init='fresh'."
+            )
 
     def _select(self, probabilities: np.ndarray, embeddings: np.ndarray) -> TrustedSet:
         builder = TrustedSetBuilder(
@@ -303,21 +348,6 @@ class KDFixMatch(ImageClassifier):
         """
         model: KDFixMatch = checkpoints.load(cls, path)
         return model
-
-
-def _check_outer(outer: Any, labeled: LabeledImages) -> None:
-    if not isinstance(outer, FixMatch):
-        raise TypeError(
-            "`outer` must be a FixMatch network. "
-            f"Received: outer of type {type(outer).__name__}"
-        )
-    found = (*outer.student.input_shape[1:], outer.student.output_shape[-1])
-    wanted = (*labeled.images.image_shape, len(labeled.class_names))
-    if found != wanted:
-        raise ValueError(
-            f"`outer` must take images of shape {wanted[:3]} and know {wanted[3]} "
-            f"classes. Received: {found[:3]} and {found[3]}"
-        )
 
 
 class _Narrator:

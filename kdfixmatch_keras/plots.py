@@ -109,9 +109,10 @@ def _draw_mask_rate(axes: Any, model: Any) -> None:
             color=STAGE_COLORS[stage],
             label=f"{stage}: unlabeled images with a target",
         )
+    trusted = 100 * np.asarray(model.history["inner"]["trusted_share"])
     axes.plot(
-        epochs,
-        100 * np.asarray(model.history["inner"]["trusted_share"]),
+        np.arange(1, len(trusted) + 1),
+        trusted,
         ":",
         marker=".",
         color=STAGE_COLORS["inner"],

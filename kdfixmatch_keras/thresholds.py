@@ -44,7 +44,8 @@ class Threshold(keras.layers.Layer):
         """Weights of a batch; in training the batch counts towards the state.
 
         Args:
-            probabilities: float32 `(M, K)`, the teacher's on the weak views.
+            probabilities: float32 `(M, K)`, the teacher's on the weak views, without
+                gradient.
             index: int32 `(M,)`, the images' positions in their source.
             training: Whether to update the state.
 
@@ -319,8 +320,7 @@ class SoftMatchThreshold(_AveragingThreshold):
         self.variance = self._add_average("variance", 1.0)
 
     def call(self, probabilities: Any, index: Any, training: bool = False) -> Any:
-        """Weights without gradient; see `Threshold.call`. `index` is not used."""
-        probabilities = ops.stop_gradient(probabilities)
+        """Weights in (0, 1]; see `Threshold.call`. `index` is not used."""
         decay = self._next_decay() if training else None
         if training:
             _follow(self.distribution, ops.mean(probabilities, axis=0), decay)
@@ -356,8 +356,25 @@ def _normalized_quotient(numerator: Any, denominator: Any) -> Any:
     return quotient / ops.where(total > 0, total, 1.0)
 
 
+def check(threshold: Any, tau: float, argument: str = "threshold") -> Any:
+    """Returns `threshold` if `get` would accept it; see there for the errors."""
+    if not isinstance(threshold, keras.layers.Layer):
+        get(threshold, tau=tau, num_classes=2, num_unlabeled=1, argument=argument)
+    elif not callable(getattr(threshold, "auxiliary_loss", None)):
+        raise TypeError(
+            f"`{argument}` must have a method `auxiliary_loss`, as "
+            f"`thresholds.Threshold` has. Received: {argument}={threshold!r}"
+        )
+    return threshold
+
+
 def get(
-    threshold: Any, *, tau: float, num_classes: int, num_unlabeled: int | None
+    threshold: Any,
+    *,
+    tau: float,
+    num_classes: int,
+    num_unlabeled: int | None,
+    argument: str = "threshold",
 ) -> Any:
     """Returns the threshold of a name, with its default parameters.
 
@@ -367,6 +384,7 @@ def get(
         tau: Confidence of `"fixed"` and `"flexmatch"`, in [0, 1].
         num_classes: `K`, at least 2.
         num_unlabeled: Number of unlabeled images. Only `"flexmatch"` needs it.
+        argument: Name of the argument, for the messages.
 
     Raises:
         ValueError: There is no threshold of that name, `num_unlabeled` is missing, or
@@ -374,13 +392,19 @@ def get(
         TypeError: `threshold` is a layer without `auxiliary_loss`.
     """
     if isinstance(threshold, keras.layers.Layer):
-        if not callable(getattr(threshold, "auxiliary_loss", None)):
-            raise TypeError(
-                "`threshold` must have a method `auxiliary_loss`, as "
-                f"`thresholds.Threshold` has. Received: threshold={threshold!r}"
-            )
+        check(threshold, tau, argument)
+        for name, size in (
+            ("num_classes", num_classes),
+            ("num_unlabeled", num_unlabeled),
+        ):
+            own = getattr(threshold, name, size)
+            if size is not None and own != size:
+                raise ValueError(
+                    f"`{argument}` must be made for the data: {name}={size}. "
+                    f"Received: a layer with {name}={own}"
+                )
         return threshold
-    validation.check_choice("threshold", threshold, NAMES, "a `thresholds.Threshold`")
+    validation.check_choice(argument, threshold, NAMES, "a `thresholds.Threshold`")
     if threshold == "fixed":
         return FixedThreshold(tau)
     if threshold == "freematch":

@@ -30,10 +30,10 @@ class TrustedSetBuilder:
         clustering: `"dec"`, `"kmeans"`, `"spectral"`, or an object with
             `fit_predict(z)`; -1 in its result puts a sample in no cluster. None asks
             for no agreement: whatever is confident is trusted.
-        assignment: How clusters get their class. `"majority"`: the most frequent
-            pseudo-label in the cluster, the smaller class on a tie; several clusters
-            may name one class. `"hungarian"`: the one-to-one assignment with the most
-            agreements; clusters left over name no class.
+        assignment: How clusters get their class. `"hungarian"`: the one-to-one
+            assignment with the most agreements; clusters left over name no class.
+            `"majority"`: the most frequent pseudo-label in the cluster, the smaller
+            class on a tie; several clusters may name one class.
         num_clusters: Number of clusters, at least 2; None for one per class. It also
             is the least number of confident samples that are clustered at all.
         seed: Seed of a clustering given by name.
@@ -51,7 +51,7 @@ class TrustedSetBuilder:
         self,
         tau_select: float = 0.80,
         clustering: Any = "dec",
-        assignment: str = "majority",
+        assignment: str = "hungarian",
         num_clusters: int | None = None,
         seed: int | None = None,
     ) -> None:

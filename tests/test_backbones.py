@@ -329,3 +329,12 @@ def test_is_pretrained(backbone, weights, expected):
 def test_wrong_arguments_are_named(backbone, weights, error, words):
     with pytest.raises(error, match=words):
         build(backbone, weights=weights)
+
+
+@pytest.mark.parametrize("side, first", [(8, 8), (31, 31), (32, 16), (64, 32)])
+def test_small_cnn_halves_larger_images_at_once(side, first):
+    network = backbones.build_network("small_cnn", (side, side, 3), 10)
+    convolution = next(
+        layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)
+    )
+    assert convolution.output.shape[1:3] == (first, first)

@@ -225,17 +225,32 @@ def test_heuristic_1(tiny_student):
     np.testing.assert_array_equal(from_trusted, [False, False, False, True, True])
 
 
-def test_a_trusted_label_counts_fully_where_the_own_label_does_not():
-    logits = np.array([[2.0, 1.0], [2.0, 1.0], [2.0, 1.0]], "float32")
-    own_weight = np.array([0.3, 0.3, 1.0], "float32")
-    trusted = np.array([1, -1, 1], np.int32)
+def test_a_trusted_label_replaces_an_unsure_one_whatever_its_weight(tiny_student):
+    network = FixMatch(tiny_student(), tau=0.8)
+    probabilities = np.array([[0.6, 0.2, 0.2]] * 3 + [[0.9, 0.05, 0.05]] * 2)
+    own_weight = np.array([0.3, 0.3, 1.0, 1.0, 0.5], "float32")
+    trusted = np.array([1, -1, 1, 1, 1], np.int32)
     labels, weight, from_trusted = (
         ops.convert_to_numpy(value)
-        for value in FixMatch.targets(logits, own_weight, trusted)
+        for value in network.targets(
+            np.log(probabilities).astype("float32"), own_weight, trusted
+        )
     )
-    np.testing.assert_array_equal(labels, [1, 0, 0])
-    np.testing.assert_allclose(weight, [1.0, 0.3, 1.0])
-    np.testing.assert_array_equal(from_trusted, [True, False, False])
+    np.testing.assert_array_equal(labels, [1, 0, 1, 0, 0])
+    np.testing.assert_allclose(weight, [1.0, 0.3, 1.0, 1.0, 0.5])
+    np.testing.assert_array_equal(from_trusted, [True, False, True, False, False])
+
+
+def test_trusted_labels_are_used_from_the_first_step_under_an_adaptive_threshold(
+    tiny_student, tiny_images
+):
+    # FlexMatch lets every label count as long as few images have been confident.
+    network = quick(tiny_student(), threshold="flexmatch", num_unlabeled=24)
+    network.compile("sgd")
+    trusted = [0, 1, 2, -1, -1, 0, 1, -1]
+    _, logs = step_of(network, batch_of(tiny_images, trusted))
+    assert logs["mask_rate"] == 1.0
+    assert logs["trusted_share"] == pytest.approx(5 / 8)
 
 
 @pytest.mark.parametrize("tau, confident", [(0.0, True), (1.0, False)])
@@ -662,7 +677,8 @@ def test_thresholds_weigh_the_loss(tiny_student, tiny_images, name):
         rule(q.astype("float32"), x["unlabeled_index"], training=True)
     )
     auxiliary = float(rule.auxiliary_loss(logits.astype("float32"), own))
-    trusted = (np.arange(8) == 1) & (own < 1)
+    trusted = (np.arange(8) == 1) & (q.max(-1) < options["tau"])
+    assert trusted.any()
     target, weight = np.where(trusted, 2, q.argmax(-1)), np.where(trusted, 1.0, own)
     unlabeled = np.mean(weight * -np.log(q[np.arange(8), target]))
     penalty = float(sum(student.losses))

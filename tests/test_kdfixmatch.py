@@ -55,6 +55,8 @@ def quick_model(**changes):
         "batch_size": 8,
         "unlabeled_ratio": 2,
         "optimizer": keras.optimizers.Adam(0.01),
+        # Most tests reason about `tau`.
+        "inner_threshold": "fixed",
         "seed": 0,
     }
     return KDFixMatch(**{**settings, **changes})
@@ -118,6 +120,7 @@ def test_default_augmentation_and_own_backbone_learn_separable_images():
         backbone="small_cnn",
         weak_augmentation="flip_shift",
         strong_augmentation="randaugment",
+        inner_threshold="flexmatch",
         optimizer=None,
         tau_select=0.5,
     )
@@ -493,6 +496,7 @@ def test_bad_length_is_refused_before_training(name, value):
         ("strong_augmentation", "rand_augment", "Did you mean 'randaugment'"),
         ("teacher", "emma", "Did you mean 'ema'"),
         ("threshold", "freemach", "Did you mean 'freematch'"),
+        ("inner_threshold", "softmach", "`inner_threshold` must be one of"),
         ("assignment", "majorty", "Did you mean 'majority'"),
         ("trusted_until", 1.5, "trusted_until=1.5"),
         ("inner_init", "outter", "Did you mean 'outer'"),
@@ -560,17 +564,29 @@ def test_an_outer_network_that_does_not_fit_is_refused(trained):
             unlabeled=squares(20, 1, side=9)[0],
             outer=trained[0].outer,
         )
-    assert model.outer is None
+    with pytest.raises(ValueError, match="`outer_epochs` must be None"):
+        fit_once(model, outer=trained[0].outer, outer_epochs=3)
+    other = quick_model(embedding_dim=4)
+    with pytest.raises(ValueError, match="`outer` must have the architecture"):
+        fit_once(other, outer=trained[0].outer)
+    assert model.outer is None and other.outer is None
+
+
+def test_a_fresh_inner_network_may_differ_from_the_outer_one(trained):
+    model = quick_model(embedding_dim=4, inner_init="fresh", tau_select=0.5)
+    fit_once(model, outer=trained[0].outer)
+    assert model.inner.student.get_layer("embedding").units == 4
 
 
 @weak_trusted_set
 def test_a_fit_counts_its_image_passes():
     model = quick_model(tau_select=0.0)
     fit_once(model, epochs=3, outer_epochs=2)
-    # 8 labeled and twice 16 unlabeled images in each of 2 * 5 steps, 40 to label.
-    assert model.image_passes == 10 * (8 + 2 * 16) + 40
+    # 8 labeled and 16 unlabeled images to train on in each of 2 * 5 steps, which count
+    # three times, 16 for the teacher, and 40 to label at the end.
+    assert model.image_passes == 10 * (3 * (8 + 16) + 16) + 40
     fit_once(model)
-    assert model.image_passes == 4 * (8 + 2 * 16) + 40
+    assert model.image_passes == 4 * (3 * (8 + 16) + 16) + 40
 
 
 @weak_trusted_set
@@ -618,7 +634,9 @@ def test_the_assignment_reaches_the_filter(assignment):
 @weak_trusted_set
 @pytest.mark.parametrize("name", ["flexmatch", "freematch", "softmatch"])
 def test_thresholds_by_name_serve_both_networks(name):
-    model = quick_model(tau_select=0.0, tau=0.3, tau_inner=0.3, threshold=name)
+    model = quick_model(
+        tau_select=0.0, tau=0.3, tau_inner=0.3, threshold=name, inner_threshold=name
+    )
     fit_once(model)
     rules = model.outer.threshold, model.inner.threshold
     assert rules[0] is not rules[1]
@@ -627,6 +645,18 @@ def test_thresholds_by_name_serve_both_networks(name):
         state = [keras.ops.convert_to_numpy(w) for w in rule.weights]
         start = [keras.ops.convert_to_numpy(w) for w in new_rule(name).weights]
         assert any((a != b).any() for a, b in zip(state, start, strict=True))
+
+
+@weak_trusted_set
+def test_the_inner_network_can_have_a_threshold_of_its_own():
+    model = quick_model(
+        tau_select=0.0, inner_threshold=thresholds.SoftMatchThreshold(3, 1.5)
+    )
+    fit_once(model)
+    assert isinstance(model.outer.threshold, thresholds.FixedThreshold)
+    assert model.inner.threshold.num_sigmas == 1.5
+    # A copy: fitting again must not start from what was learned before.
+    assert model.inner.threshold is not model.inner_threshold
 
 
 def new_rule(name):

@@ -94,3 +94,19 @@ def test_a_model_without_fit_is_refused(tmp_path):
     with pytest.raises(RuntimeError, match="Call `fit` first"):
         plot_run(new_model(), tmp_path / "run.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_upon_an_outer_network_trained_before_is_drawn(
+    tmp_path, without_validation
+):
+    model = new_model()
+    model.fit(
+        (IMAGES, LABELS),
+        IMAGES,
+        epochs=1,
+        steps_per_epoch=1,
+        verbose=0,
+        outer=without_validation.outer,
+    )
+    plot_run(model, tmp_path / "run.png")
+    assert_is_picture(tmp_path / "run.png")

@@ -350,6 +350,18 @@ def test_get_builds_what_the_name_says_and_passes_layers_through():
     assert build(layer) is layer
 
 
+@pytest.mark.parametrize(
+    "layer, words",
+    [
+        (thresholds.FreeMatchThreshold(K + 1), f"num_classes={K}. Received: .*{K + 1}"),
+        (thresholds.FlexMatchThreshold(0.9, K, 5), "num_unlabeled=.*num_unlabeled=5"),
+    ],
+)
+def test_get_refuses_a_layer_made_for_other_data(layer, words):
+    with pytest.raises(ValueError, match=f"`threshold` must be made .*{words}"):
+        build(layer)
+
+
 def test_get_refuses_what_is_no_threshold():
     with pytest.raises(ValueError, match="`threshold` must be one of .*'flexmatch'"):
         build("flexmach")

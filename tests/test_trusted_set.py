@@ -40,7 +40,7 @@ def build_silently(builder, probabilities, embeddings):
 
 def example():
     """Six samples: 0, 2, 5 trusted; 1 not confident; 3 disagrees; 4 in no cluster."""
-    return TrustedSetBuilder(0.8, Fixed()).build(
+    return TrustedSetBuilder(0.8, Fixed(), "majority").build(
         sharp([0, 1, 1, 1, 0, 0], [0.9, 0.6, 0.85, 0.99, 0.9, 0.8], 2),
         column([3, 4, 4, 3, -1, 3]),
     )
@@ -119,7 +119,7 @@ def test_permuting_the_samples_permutes_the_result(seed):
     probabilities = generator.dirichlet(np.full(3, 0.2), 40)
     embeddings = column(generator.integers(-1, 4, 40))
     order = generator.permutation(40)
-    builder = TrustedSetBuilder(0.7, Fixed())
+    builder = TrustedSetBuilder(0.7, Fixed(), "majority")
     original = build_silently(builder, probabilities, embeddings)
     permuted = build_silently(builder, probabilities[order], embeddings[order])
     np.testing.assert_array_equal(
@@ -141,7 +141,9 @@ def test_majority_matches_a_brute_force_reference(
     probabilities = generator.dirichlet(np.full(num_classes, 0.3), num_samples)
     clusters = generator.integers(-1, num_classes + 2, num_samples)
     trusted = build_silently(
-        TrustedSetBuilder(tau_select, Fixed()), probabilities, column(clusters)
+        TrustedSetBuilder(tau_select, Fixed(), "majority"),
+        probabilities,
+        column(clusters),
     )
 
     p = probabilities.astype(np.float32)
@@ -177,7 +179,7 @@ def test_hungarian_names_each_class_once_and_majority_may_not():
     labels = [0] * 5 + [0] * 3 + [1] * 2
     probabilities, embeddings = sharp(labels, 0.9, 2), column([0] * 5 + [1] * 5)
     majority = build_silently(
-        TrustedSetBuilder(0.8, Fixed()), probabilities, embeddings
+        TrustedSetBuilder(0.8, Fixed(), "majority"), probabilities, embeddings
     )
     np.testing.assert_array_equal(majority.indices, np.arange(8))
     hungarian = TrustedSetBuilder(0.8, Fixed(), "hungarian").build(
@@ -193,7 +195,7 @@ def test_hungarian_leaves_surplus_clusters_without_a_class():
         sharp(labels, 0.9, 2), column(clusters)
     )
     np.testing.assert_array_equal(trusted.indices, np.arange(10))
-    majority = TrustedSetBuilder(0.8, Fixed(), num_clusters=3).build(
+    majority = TrustedSetBuilder(0.8, Fixed(), "majority", num_clusters=3).build(
         sharp(labels, 0.9, 2), column(clusters)
     )
     assert len(majority) == 12
@@ -208,10 +210,12 @@ def test_samples_in_no_cluster_take_no_class_from_a_cluster():
 
 def test_ties_go_to_the_smaller_class():
     probabilities = np.array([[0.5, 0.5], [0.1, 0.9], [0.9, 0.1], [0, 1]])
-    trusted = TrustedSetBuilder(0.5, Fixed()).build(probabilities, column([0, 0, 0, 1]))
+    trusted = TrustedSetBuilder(0.5, Fixed(), "majority").build(
+        probabilities, column([0, 0, 0, 1])
+    )
     np.testing.assert_array_equal(trusted.pseudo_labels, [0, 1, 0, 1])
     even = build_silently(
-        TrustedSetBuilder(0.5, Fixed()), probabilities, column([1, 1, 0, 0])
+        TrustedSetBuilder(0.5, Fixed(), "majority"), probabilities, column([1, 1, 0, 0])
     )
     np.testing.assert_array_equal(even.dense_labels(), [0, -1, 0, -1])
 
@@ -219,13 +223,15 @@ def test_ties_go_to_the_smaller_class():
 def test_the_tie_of_two_classes_in_both_clusters_is_reported():
     probabilities = sharp([0, 1, 0, 1], 0.9, 2)
     with pytest.warns(UserWarning, match="1 of 2 classes are missing .* 1"):
-        TrustedSetBuilder(0.5, Fixed()).build(probabilities, column([0, 0, 1, 1]))
+        TrustedSetBuilder(0.5, Fixed(), "majority").build(
+            probabilities, column([0, 0, 1, 1])
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_any_float_precision_and_the_threshold_itself_is_confident(dtype):
     probabilities = sharp([0, 1], 0.75, 2).astype(dtype)
-    trusted = TrustedSetBuilder(0.75, Fixed()).build(
+    trusted = TrustedSetBuilder(0.75, Fixed(), "majority").build(
         probabilities, column([0, 1]).astype(dtype)
     )
     assert trusted.num_confident == 2
@@ -236,7 +242,11 @@ def test_any_float_precision_and_the_threshold_itself_is_confident(dtype):
 def test_a_confidence_equal_to_the_threshold_counts_in_single_precision(tau_select):
     probabilities = sharp([0, 1], tau_select, 2).astype(np.float32)
     assert (
-        len(TrustedSetBuilder(tau_select, Fixed()).build(probabilities, column([0, 1])))
+        len(
+            TrustedSetBuilder(tau_select, Fixed(), "majority").build(
+                probabilities, column([0, 1])
+            )
+        )
         == 2
     )
 
@@ -286,9 +296,9 @@ def test_weak_trusted_sets_are_reported(
 ):
     num_classes = max(labels) + 1
     with pytest.warns(UserWarning, match=message) as caught:
-        trusted = TrustedSetBuilder(0.8, Fixed(), **arguments).build(
-            sharp(labels, confidence, num_classes), column(clusters)
-        )
+        trusted = TrustedSetBuilder(
+            0.8, Fixed(), **{"assignment": "majority", **arguments}
+        ).build(sharp(labels, confidence, num_classes), column(clusters))
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert len(trusted) == size
@@ -308,7 +318,7 @@ def test_an_object_made_for_more_clusters_than_samples_is_not_called():
 
 def test_a_long_list_of_missing_classes_is_cut():
     with pytest.warns(UserWarning, match=r"98 of 100 classes.* 2, 3, .* 21, \.\.\."):
-        TrustedSetBuilder(0.8, Fixed(), num_clusters=2).build(
+        TrustedSetBuilder(0.8, Fixed(), "majority", num_clusters=2).build(
             sharp([0, 1], 0.9, 100), column([0, 1])
         )
 
@@ -318,7 +328,7 @@ def test_a_long_list_of_missing_classes_is_cut():
     [([0] * 9 + [1], 2), ([0, 1, 2] * 5, 3), ([0] * 5 + [1, 2, 3, 4], 5)],
 )
 def test_a_good_trusted_set_is_not_reported(labels, num_classes, recwarn):
-    TrustedSetBuilder(0.8, Fixed()).build(
+    TrustedSetBuilder(0.8, Fixed(), "majority").build(
         sharp(labels, 0.9, num_classes), column(labels)
     )
     assert len(recwarn) == 0
@@ -366,9 +376,9 @@ class Wrong:
 )
 def test_wrong_arguments_are_refused(arguments, probabilities, embeddings, message):
     with pytest.raises(ValueError, match=message):
-        TrustedSetBuilder(**{"clustering": Fixed(), **arguments}).build(
-            probabilities, embeddings
-        )
+        TrustedSetBuilder(
+            **{"clustering": Fixed(), **{"assignment": "majority", **arguments}}
+        ).build(probabilities, embeddings)
 
 
 def test_a_clustering_of_the_wrong_type_is_refused_before_any_data():
@@ -415,7 +425,7 @@ def test_audit():
 
 def test_audit_of_an_empty_set_is_nan_not_an_error():
     with pytest.warns(UserWarning, match="None of the 2"):
-        trusted = TrustedSetBuilder(0.8, Fixed()).build(
+        trusted = TrustedSetBuilder(0.8, Fixed(), "majority").build(
             sharp([0, 1], 0.6, 2), column([0, 1])
         )
     report = trusted.audit(np.array([-1, 0]))

@@ -10,7 +10,8 @@ from kdfixmatch_keras.classifier import TrainingData
 class FixMatch(Baseline):
     """FixMatch by itself: the outer network of `KDFixMatch`, for as long as you like.
 
-    With one seed and one number of steps it is the outer network, bit for bit.
+    With the same `threshold`, seed and number of steps it is the outer network, bit for
+    bit. `threshold` makes it FlexMatch, FreeMatch or SoftMatch.
 
     Reference:
         - [Sohn et al., 2020](https://arxiv.org/abs/2001.07685)
