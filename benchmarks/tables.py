@@ -38,7 +38,7 @@ def write_table(cells: Cells, path: Path, caption: str = "") -> str:
     methods = [name for name in METHODS if any(c["method"] == name for c in cells)]
     seeds = len({cell["seed"] for cell in cells})
     lines = [
-        f"Test accuracy in %, mean ± standard deviation over {seeds} seeds. Image "
+        f"Test accuracy in %, mean ± standard deviation over {seeds} seed(s). Image "
         "passes (forward one, forward and backward three) and seconds (clustering "
         f"included) are medians over the cells of a row. {caption}".rstrip(),
         "",
