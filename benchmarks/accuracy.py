@@ -19,11 +19,16 @@ import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from methods import GROUPS, METHODS, Task
 from tables import write_plot, write_table
+
+from kdfixmatch_keras import datasets
+from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 
 # What every method gets, by data set. KD-FixMatch trains its inner network for `epochs`
 # epochs and its outer one for half as many.
@@ -84,8 +89,6 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    from methods import GROUPS, METHODS
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -126,7 +129,9 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             chosen[name] = getattr(options, name)
     if options.weights is not None:
         chosen["weights"] = None if options.weights == "none" else options.weights
-    chosen["outer_epochs"] = options.outer_epochs or -(-chosen["epochs"] // 2)
+    chosen["outer_epochs"] = options.outer_epochs or default_outer_epochs(
+        chosen["epochs"]
+    )
     return {"data": options.data, "from_folder": bool(options.data_dir), **chosen}
 
 
@@ -231,8 +236,6 @@ def _commit() -> str | None:
 
 
 def _machine() -> dict[str, Any]:
-    from importlib.metadata import version
-
     return {
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
@@ -273,10 +276,6 @@ def _work(
     settings: dict[str, Any], group: dict[str, Any], options: argparse.Namespace
 ) -> None:
     """Trains the methods of a group, printing each cell as it is finished."""
-    from methods import METHODS, Task
-
-    from kdfixmatch_keras import datasets
-
     data = datasets.load(
         settings["data"], group["labels"], group["seed"], data_dir=options.data_dir
     )

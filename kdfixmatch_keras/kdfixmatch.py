@@ -15,6 +15,11 @@ from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 INNER_INITS = {"fresh": 0.0, "shrunk": 0.25, "outer": 1.0}
 
 
+def default_outer_epochs(epochs: int) -> int:
+    """Epochs of the outer network where `fit` is told those of the inner one alone."""
+    return -(-epochs // 2)
+
+
 class KDFixMatch(ImageClassifier):
     """Trains an image classifier on a few labels and many unlabeled images.
 
@@ -226,7 +231,7 @@ class KDFixMatch(ImageClassifier):
                 f"trained again. Received: outer_epochs={outer_epochs!r}"
             )
         if outer_epochs is None:
-            outer_epochs = -(-epochs // 2)
+            outer_epochs = default_outer_epochs(epochs)
         outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
         options: dict[str, Any] = {
             "steps_per_epoch": validation.check_steps(steps_per_epoch),
@@ -234,8 +239,10 @@ class KDFixMatch(ImageClassifier):
             "verbose": verbose,
         }
         data = self.load_data(labeled, unlabeled, validation_data)
+        inner = None
         if outer is not None:
-            self._check_outer(outer, data)
+            inner = self._new_inner(data)
+            self._check_outer(outer, inner)
         say = _Narrator(verbose)
         self.class_names = data.labeled.class_names
         self.unlabeled_names = data.unlabeled.names
@@ -268,13 +275,8 @@ class KDFixMatch(ImageClassifier):
         )
 
         say("Inner network")
-        inner = self.new_network(
-            "inner",
-            data,
-            tau=self.tau_inner,
-            threshold=own_copy(self.inner_threshold),
-            unlabeled_loss=self.unlabeled_loss,
-        )
+        if inner is None:
+            inner = self._new_inner(data)
         if self.inner_init != "fresh":
             inner.start_from(self.outer, INNER_INITS[self.inner_init])
         self.history["inner"] = self.train(
@@ -288,15 +290,25 @@ class KDFixMatch(ImageClassifier):
         self.inner = inner
         return self.history
 
-    def _check_outer(self, outer: Any, data: TrainingData) -> None:
+    def _new_inner(self, data: TrainingData) -> FixMatch:
+        return self.new_network(
+            "inner",
+            data,
+            tau=self.tau_inner,
+            threshold=own_copy(self.inner_threshold),
+            unlabeled_loss=self.unlabeled_loss,
+        )
+
+    def _check_outer(self, outer: Any, inner: FixMatch) -> None:
         if not isinstance(outer, FixMatch):
             raise TypeError(
                 "`outer` must be a FixMatch network. "
                 f"Received: outer of type {type(outer).__name__}"
             )
-        found = (*outer.student.input_shape[1:], outer.student.output_shape[-1])
-        images, names = data.labeled.images, data.labeled.class_names
-        wanted = (*images.image_shape, len(names))
+        found, wanted = (
+            (*network.student.input_shape[1:], network.student.output_shape[-1])
+            for network in (outer, inner)
+        )
         if found != wanted:
             raise ValueError(
                 f"`outer` must take images of shape {wanted[:3]} and know {wanted[3]} "
@@ -306,7 +318,7 @@ class KDFixMatch(ImageClassifier):
             return
         shapes = [
             [weight.shape for weight in network.student.weights]
-            for network in (outer, self.new_network("inner", data))
+            for network in (outer, inner)
         ]
         if shapes[0] != shapes[1]:
             raise ValueError(
