@@ -7,12 +7,10 @@ instead. Its 50,000 training images are all used without their labels, 25 of eac
 with them.
 """
 
-import shutil
-
 from arguments import parse_arguments
+from report import report
 
 from kdfixmatch_keras import KDFixMatch, datasets
-from kdfixmatch_keras.plots import plot_run
 
 
 def main() -> None:
@@ -32,28 +30,14 @@ def main() -> None:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    history = model.fit(
+    model.fit(
         data.labeled,
         data.unlabeled,
         validation_data=data.test,  # only looked at: the last weights are kept
         epochs=options.epochs,
         steps_per_epoch=options.steps_per_epoch,
     )
-
-    for stage in ("outer", "inner"):
-        accuracy = history[stage]["val_accuracy"][-1]
-        print(f"Test accuracy of the {stage} network: {accuracy:.1%}")
-    # The true classes of the unlabeled images, which training has not seen.
-    audit = model.trusted_set.audit(data.unlabeled_labels)
-    print(
-        f"Trusted set: {audit['precision']:.1%} of its labels are right, and it covers "
-        f"{audit['coverage']:.1%} of the unlabeled images"
-    )
-    figure, saved_model = options.output / "run.png", options.output / "saved_model"
-    plot_run(model, figure, true_labels=data.unlabeled_labels)
-    shutil.rmtree(saved_model, ignore_errors=True)
-    model.export(saved_model)
-    print(f"Wrote {figure} and {saved_model}")
+    report(model, data, options.output)
 
 
 if __name__ == "__main__":
