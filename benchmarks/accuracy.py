@@ -1,7 +1,7 @@
 """How accurate KD-FixMatch and its rivals are, at what cost.
 
 python benchmarks/accuracy.py --data digits --labels 10 20 40 100 --seeds 5 \
-    --methods all published --workers 2 --output results/digits
+    --methods all published --workers 2 --output digits_output
 
 trains every method on every draw of labels and writes `results.json`, `table.md` and
 `accuracy.svg`. Started again with the same `--output` it goes on where it was stopped;
