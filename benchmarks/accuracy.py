@@ -235,9 +235,17 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
+def _cores() -> int:
+    """How many cores this process may use, which can be fewer than there are."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
 def _machine() -> dict[str, Any]:
     return {
-        "cores": os.cpu_count(),
+        "cores": _cores(),
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
@@ -246,7 +254,7 @@ def _machine() -> dict[str, Any]:
 
 def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store) -> int:
     """Trains the methods of one draw of labels in a process of their own."""
-    threads = str(max(1, (os.cpu_count() or 1) // options.workers))
+    threads = str(max(1, _cores() // options.workers))
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
