@@ -12,22 +12,24 @@ batches and the augmentation.
 """
 
 import argparse
+import inspect
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
+import keras
 from methods import GROUPS, METHODS, Task
-from tables import write_plot, write_table
+from store import Store
 
-from kdfixmatch_keras import datasets
+from kdfixmatch_keras import KDFixMatch, datasets
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 
 # What every method gets, by data set. KD-FixMatch trains its inner network for `epochs`
@@ -39,6 +41,7 @@ DIGITS: dict[str, Any] = {
     "epochs": 12,
     "steps_per_epoch": 40,
     "distribution_alignment": True,
+    "image_size": None,
 }
 CIFAR: dict[str, Any] = {
     "backbone": "small_cnn",
@@ -47,6 +50,7 @@ CIFAR: dict[str, Any] = {
     "epochs": 10,
     "steps_per_epoch": 100,
     "distribution_alignment": True,
+    "image_size": None,
 }
 PAPER: dict[str, Any] = {
     "backbone": "efficientnetb0",
@@ -55,9 +59,11 @@ PAPER: dict[str, Any] = {
     "epochs": 100,
     "steps_per_epoch": 100,
     "distribution_alignment": False,
+    "image_size": None,
 }
 PRESETS = {"digits": DIGITS, "cifar10": CIFAR, "cifar100": CIFAR}
 MARK = "CELL "
+RUNNING: set[subprocess.Popen[str]] = set()
 
 
 def main() -> None:
@@ -67,7 +73,23 @@ def main() -> None:
     if options.worker:
         _work(settings, json.loads(options.worker), options)
         return
-    store = Store(options.output, settings)
+    signal.signal(signal.SIGTERM, _stop)
+    with Store(options.output, settings) as store:
+        groups = _missing(options, store)
+        # Interrupting the benchmark must not wait for groups that have not begun.
+        pool = ThreadPoolExecutor(options.workers)
+        try:
+            codes = list(
+                pool.map(lambda group: _run_group(group, options, store), groups)
+            )
+        finally:
+            pool.shutdown(cancel_futures=True)
+            store.summarize()
+    sys.exit(int(any(codes)))
+
+
+def _missing(options: argparse.Namespace, store: Store) -> list[dict[str, Any]]:
+    """What is to be trained, one group for each draw of labels."""
     groups = []
     for labels in options.labels:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -78,14 +100,7 @@ def main() -> None:
             ]
             if missing:
                 groups.append({"labels": labels, "seed": seed, "methods": missing})
-    # Interrupting the benchmark must not wait for groups that have not begun.
-    pool = ThreadPoolExecutor(options.workers)
-    try:
-        codes = list(pool.map(lambda group: _run_group(group, options, store), groups))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        store.summarize()
-    sys.exit(int(any(codes)))
+    return groups
 
 
 def _parse() -> argparse.Namespace:
@@ -102,12 +117,14 @@ def _parse() -> argparse.Namespace:
         "--methods",
         nargs="+",
         default=["all"],
-        help=f"of {', '.join(METHODS)}; or the groups {', '.join(GROUPS)}",
+        help=f"of {', '.join(METHODS)}; or the groups {', '.join(GROUPS)}. KD-FixMatch "
+        "brings FixMatch at equal steps and at equal compute",
     )
     add("--output", type=Path, required=True, help="folder of the results")
     add("--workers", type=int, default=1, help="processes at a time")
     for name in ("epochs", "outer-epochs", "steps-per-epoch", "batch-size"):
         add(f"--{name}", type=int, help="replaces that of the data set")
+    add("--image-size", type=int, help="height and width, in pixels; images have one")
     add("--backbone")
     add("--weights")
     add("--worker", help=argparse.SUPPRESS)
@@ -116,7 +133,9 @@ def _parse() -> argparse.Namespace:
     for name in options.methods:
         if name not in {**GROUPS, **METHODS}:
             parser.error(f"unknown method {name!r}")
-        chosen += GROUPS.get(name, [name])
+        for method in GROUPS.get(name, [name]):
+            # First, so that what a table needs is not what is missing at the end.
+            chosen += [*METHODS[method].references, method]
     options.methods = list(dict.fromkeys(chosen))
     return options
 
@@ -132,96 +151,18 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     chosen["outer_epochs"] = options.outer_epochs or default_outer_epochs(
         chosen["epochs"]
     )
-    return {"data": options.data, "from_folder": bool(options.data_dir), **chosen}
-
-
-class Store:
-    """The cells of one output folder, written anew after each.
-
-    Args:
-        folder: Where `results.json` is, or will be.
-        settings: What the cells share; those that are there must have it too.
-    """
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.path = folder / "results.json"
-        self.settings = settings
-        self.cells: list[dict[str, Any]] = []
-        self._lock = Lock()
-        if self.path.exists():
-            found = json.loads(self.path.read_text())
-            differing = [
-                f"{name}: {found['settings'].get(name)!r} there, {value!r} here"
-                for name, value in settings.items()
-                if found["settings"].get(name) != value
-            ]
-            if differing:
-                sys.exit(
-                    f"{self.path} holds cells of other settings "
-                    f"({'; '.join(differing)}). Choose another --output."
-                )
-            self.cells = found["cells"]
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def has(self, **key: Any) -> bool:
-        """Whether the cell of these labels, seed and method is finished."""
-        return any(key.items() <= cell.items() for cell in self.cells)
-
-    def add(self, cell: dict[str, Any]) -> None:
-        """Keeps a finished cell, on disk before this returns."""
-        with self._lock:
-            self.cells.append(cell)
-            self.cells.sort(key=lambda c: (c["labels"], c["seed"], c["method"]))
-            content = {
-                "command": self._command(),
-                "settings": self.settings,
-                "cells": self.cells,
-            }
-            temporary = self.path.with_suffix(".json.part")
-            text = json.dumps(content, indent=1, allow_nan=False)
-            temporary.write_text(text + "\n")
-            temporary.replace(self.path)
-
-    def _command(self) -> str:
-        """The command that trains all of these cells from nothing."""
-
-        def present(name: str) -> str:
-            return " ".join(map(str, dict.fromkeys(c[name] for c in self.cells)))
-
-        settings, seeds = self.settings, [c["seed"] for c in self.cells]
-        folder = " --data-dir FOLDER" if settings["from_folder"] else ""
-        options = (
-            "backbone",
-            "weights",
-            "batch_size",
-            "epochs",
-            "outer_epochs",
-            "steps_per_epoch",
-        )
-        return (
-            f"python benchmarks/accuracy.py --data {settings['data']}{folder} "
-            f"--labels {present('labels')} "
-            f"--seeds {max(seeds) - min(seeds) + 1} --first-seed {min(seeds)} "
-            f"--methods {present('method')} "
-            + " ".join(
-                f"--{name.replace('_', '-')} {settings[name] or 'none'}"
-                for name in options
-            )
-            + " --output FOLDER"
-        )
-
-    def summarize(self) -> None:
-        """Writes table and plot of the cells that are finished."""
-        if self.cells:
-            folder = self.path.parent
-            caption = (
-                "Methods with pseudo-labels in each step have distribution alignment, "
-                "unless their row says otherwise."
-                if self.settings["distribution_alignment"]
-                else ""
-            )
-            print(write_table(self.cells, folder / "table.md", caption))
-            write_plot(self.cells, folder / "accuracy.svg")
+    if options.image_size is not None:
+        chosen["image_size"] = options.image_size
+    return {
+        "data": options.data,
+        "from_folder": bool(options.data_dir),
+        **chosen,
+        # Cells of two versions of the package must not end up in one mean.
+        "kdfixmatch_defaults": {
+            name: parameter.default
+            for name, parameter in inspect.signature(KDFixMatch).parameters.items()
+        },
+    }
 
 
 def _commit() -> str | None:
@@ -249,7 +190,15 @@ def _machine() -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        "accelerators": keras.distribution.list_devices("gpu"),
     }
+
+
+def _stop(signal_number: int, frame: Any) -> None:
+    """Ends the workers too: nobody would keep what they train."""
+    for process in list(RUNNING):
+        process.terminate()
+    sys.exit(128 + signal_number)
 
 
 def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store) -> int:
@@ -266,6 +215,7 @@ def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store)
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
+        RUNNING.add(process)
         for line in process.stdout or ():
             if line.startswith(MARK):
                 cell = json.loads(line.removeprefix(MARK))
@@ -275,6 +225,7 @@ def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store)
                     f"{100 * cell['accuracy']:.1f} % in {cell['seconds']:.0f} s",
                     flush=True,
                 )
+    RUNNING.discard(process)
     if process.returncode:
         print(f"{group} was not finished; the reason is above", file=sys.stderr)
     return process.returncode
@@ -284,8 +235,13 @@ def _work(
     settings: dict[str, Any], group: dict[str, Any], options: argparse.Namespace
 ) -> None:
     """Trains the methods of a group, printing each cell as it is finished."""
+    size = settings["image_size"]
     data = datasets.load(
-        settings["data"], group["labels"], group["seed"], data_dir=options.data_dir
+        settings["data"],
+        group["labels"],
+        group["seed"],
+        data_dir=options.data_dir,
+        image_size=size and (size, size),
     )
     shared = ("backbone", "weights", "batch_size", "distribution_alignment")
     task = Task(

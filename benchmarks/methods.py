@@ -50,9 +50,10 @@ class Task:
 
     def fixmatch(self, epochs: int, **options: Any) -> tuple[Any, float]:
         """A trained FixMatch and its seconds. The rows of one task share it."""
-        key = f"{epochs} {sorted(options.items())}"
+        arguments = {"threshold": "fixed", **self.settings, **options}
+        key = f"{epochs} {sorted(arguments.items())}"
         if key not in self.trained:
-            model = baselines.FixMatch(**{**self.settings, **options})
+            model = baselines.FixMatch(**arguments)
             self.trained[key] = model, self.fit(model, epochs)
         return self.trained[key]
 
@@ -68,10 +69,17 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Method:
-    """What a row of the table is called, and how its figures come about."""
+    """What a row of the table is called, and how its figures come about.
+
+    Attributes:
+        title: Name in the table.
+        train: Trains it on a task.
+        references: Names of the rows that belong beside it in every table.
+    """
 
     title: str
     train: Callable[[Task], Result]
+    references: tuple[str, ...] = ()
 
 
 def _equal_steps(task: Task) -> int:
@@ -117,7 +125,10 @@ def _fixmatch(title: str, epochs: Epochs, **options: Any) -> Method:
 
 
 def _kdfixmatch(
-    title: str, outer_epochs: Epochs = _outer_epochs, **options: Any
+    title: str,
+    outer_epochs: Epochs = _outer_epochs,
+    references: tuple[str, ...] = ("fixmatch", "fixmatch_compute"),
+    **options: Any,
 ) -> Method:
     """KD-FixMatch upon an outer network that other rows may share.
 
@@ -141,7 +152,7 @@ def _kdfixmatch(
             **_audit(model.trusted_set, task.data),
         }
 
-    return Method(title, train)
+    return Method(title, train, references)
 
 
 def _audit(
@@ -160,7 +171,7 @@ def _audit(
     }
 
 
-_ADAPTIVE = ("FlexMatch", "FreeMatch", "SoftMatch")
+_ADAPTIVE = {name.lower(): name for name in ("FlexMatch", "FreeMatch", "SoftMatch")}
 
 RIVALS = {
     "supervised": _rival("supervised only", baselines.Supervised),
@@ -169,15 +180,16 @@ RIVALS = {
     "mean_teacher": _rival("Mean Teacher", baselines.MeanTeacher),
     "fixmatch": _fixmatch("FixMatch, equal steps", _equal_steps),
     **{
-        name.lower(): _fixmatch(
-            f"{name}, equal steps", _equal_steps, threshold=name.lower()
-        )
-        for name in _ADAPTIVE
+        name: _fixmatch(f"{title}, equal steps", _equal_steps, threshold=name)
+        for name, title in _ADAPTIVE.items()
     },
     "fixmatch_compute": _fixmatch("FixMatch, equal compute", _equal_compute),
-    "flexmatch_compute": _fixmatch(
-        "FlexMatch, equal compute", _equal_compute, threshold="flexmatch"
-    ),
+    **{
+        f"{name}_compute": _fixmatch(
+            f"{title}, equal compute", _equal_compute, threshold=name
+        )
+        for name, title in _ADAPTIVE.items()
+    },
     "kd_ce": _kdfixmatch("KD-FixMatch, CE", unlabeled_loss="ce"),
     "kd_sce_0.01": _kdfixmatch(
         "KD-FixMatch, SCE 1.0/0.01",
@@ -185,9 +197,19 @@ RIVALS = {
     ),
     "kd_sce": _kdfixmatch("KD-FixMatch, SCE 1.0/0.1"),
 }
-"""KD-FixMatch as this package trains it by default, and what it is compared with."""
+"""KD-FixMatch with the defaults of this package but for the settings that all rows
+share, and what it is compared with."""
 
 PUBLISHED = {
+    **{
+        f"{name}_published": _fixmatch(
+            f"{title} as published",
+            _equal_steps,
+            threshold=name,
+            distribution_alignment=False,
+        )
+        for name, title in _ADAPTIVE.items()
+    },
     "fixmatch_published": _fixmatch(
         "FixMatch as published", _equal_steps, distribution_alignment=False
     ),
@@ -199,6 +221,7 @@ PUBLISHED = {
     "kd_published": _kdfixmatch(
         "KD-FixMatch as published",
         _equal_steps,
+        references=("fixmatch_published", "fixmatch_published_2x"),
         inner_threshold="fixed",
         distribution_alignment=False,
         assignment="majority",
@@ -206,7 +229,8 @@ PUBLISHED = {
         inner_init="fresh",
     ),
 }
-"""Equally long stages, a fixed threshold, trusted labels to the end, no alignment."""
+"""No alignment; KD-FixMatch with equally long stages, a fixed threshold, and trusted
+labels to the end."""
 
 VARIANTS = {
     "kd_fixed": _kdfixmatch("fixed inner threshold", inner_threshold="fixed"),
@@ -219,6 +243,9 @@ VARIANTS = {
     "kd_untrusted": _kdfixmatch("no trusted labels", trusted_until=0.0),
     "kd_trusted": _kdfixmatch("trusted labels to the end", trusted_until=1.0),
     "kd_long_outer": _kdfixmatch("outer network as long as the inner", _equal_steps),
+    "kd_clusters": _kdfixmatch(
+        "three clusters a class", clusters_per_class=3, assignment="majority"
+    ),
     "kd_unaligned": _kdfixmatch("no alignment", distribution_alignment=False),
 }
 """KD-FixMatch with one of its settings changed."""
@@ -248,8 +275,15 @@ GROUPS = {
     "filters": [*FILTERS, "kd_sce"],
 }
 COMPARISONS = {
-    "kd_sce": ("fixmatch", "fixmatch_compute", "flexmatch", "flexmatch_compute"),
+    "kd_sce": (
+        *("fixmatch", "fixmatch_compute"),
+        *(f"{name}{length}" for name in _ADAPTIVE for length in ("", "_compute")),
+        *("mean_teacher", "noisy_student", "self_training", "supervised"),
+    ),
     "kd_fixed": ("fixmatch", "fixmatch_compute"),
-    "kd_published": ("fixmatch_published", "fixmatch_published_2x"),
+    "kd_published": (
+        *("fixmatch_published", "fixmatch_published_2x"),
+        *(f"{name}_published" for name in _ADAPTIVE),
+    ),
 }
 """Whom each method has to beat: at equal steps for a network, and in all."""

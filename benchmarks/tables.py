@@ -28,8 +28,7 @@ def mean_and_deviation(figures: dict[int, float], seeds: int) -> str:
         return ""
     values = 100 * np.array(list(figures.values()))
     spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-    count = f" (n = {len(values)})" if len(values) != seeds else ""
-    return f"{values.mean():.1f}{spread}{count}"
+    return f"{values.mean():.1f}{spread}{_count(len(values), seeds)}"
 
 
 def write_table(cells: Cells, path: Path, caption: str = "") -> str:
@@ -59,7 +58,7 @@ def write_table(cells: Cells, path: Path, caption: str = "") -> str:
         ],
     )
     lines += _filters(cells, numbers, methods, seeds)
-    lines += _verdicts(cells, numbers)
+    lines += _verdicts(cells, numbers, seeds)
     text = "\n".join(lines) + "\n"
     path.write_text(text)
     return text
@@ -96,33 +95,18 @@ def _filters(
     ]
 
 
-def _verdicts(cells: Cells, numbers: list[int]) -> list[str]:
-    """Our method minus a rival, seed by seed."""
+def _verdicts(cells: Cells, numbers: list[int], seeds: int) -> list[str]:
+    """Our methods minus their rivals, seed by seed."""
     rows = []
     for ours, rivals in COMPARISONS.items():
         for rival in rivals:
+            verdicts = []
             for n in numbers:
                 own, other = (by_seed(cells, n, method) for method in (ours, rival))
-                seeds = own.keys() & other.keys()
-                if len(seeds) < 2:
-                    continue
-                differences = 100 * np.array([own[s] - other[s] for s in seeds])
-                error = differences.std(ddof=1) / len(seeds) ** 0.5
-                mean = differences.mean()
-                verdict = (
-                    "level" if abs(mean) <= error else "won" if mean > 0 else "lost"
-                )
-                rows.append(
-                    [
-                        METHODS[ours].title,
-                        METHODS[rival].title,
-                        str(n),
-                        str(len(seeds)),
-                        # Without the minus of a negative zero.
-                        f"{round(mean, 1) + 0.0:+.1f} ± {error:.1f}",
-                        verdict,
-                    ]
-                )
+                shared = own.keys() & other.keys()
+                verdicts.append(_verdict([own[s] - other[s] for s in shared], seeds))
+            if any(verdicts):
+                rows.append([METHODS[ours].title, METHODS[rival].title, *verdicts])
     if not rows:
         return []
     return [
@@ -130,8 +114,25 @@ def _verdicts(cells: Cells, numbers: list[int]) -> list[str]:
         "Differences in points: mean of those of each seed ± standard error. Level: "
         "within one standard error.",
         "",
-        *_table(["method", "minus", "labels", "seeds", "difference", "verdict"], rows),
+        *_table(["method", "minus", *(f"{n} labels" for n in numbers)], rows),
     ]
+
+
+def _verdict(differences: list[float], seeds: int) -> str:
+    """`mean ± standard error` in points and who won, "" for fewer than two seeds."""
+    if len(differences) < 2:
+        return ""
+    points = 100 * np.array(differences)
+    mean, error = points.mean(), points.std(ddof=1) / len(points) ** 0.5
+    verdict = "level" if abs(mean) <= error else "won" if mean > 0 else "lost"
+    # Without the minus of a negative zero.
+    text = f"{round(mean, 1) + 0.0:+.1f} ± {error:.1f} {verdict}"
+    return text + _count(len(points), seeds)
+
+
+def _count(found: int, seeds: int) -> str:
+    """A remark where figures are not those of all seeds."""
+    return f" (n = {found})" if found != seeds else ""
 
 
 def _median(cells: Cells, method: str, name: str) -> float:

@@ -58,6 +58,9 @@ class KDFixMatch(ImageClassifier):
             `fit_predict(embeddings)`, or None to trust whatever is confident.
         assignment: `"hungarian"` or `"majority"`, how clusters get their class; see
             `TrustedSetBuilder`.
+        clusters_per_class: Clusters for each class, at least 1. With more than one,
+            `assignment` should be `"majority"`: those that the Hungarian assignment
+            leaves over name no class. A clustering object has its own number.
         trusted_until: Share of the inner network's training, in [0, 1], in which
             trusted labels stand in. Those that are wrong would be learned to the end
             at 1, as in the paper.
@@ -121,6 +124,7 @@ class KDFixMatch(ImageClassifier):
         lambda_u: float = 1.0,
         clustering: Any = "dec",
         assignment: str = "hungarian",
+        clusters_per_class: int = 1,
         trusted_until: float = 0.5,
         weak_augmentation: Any = "flip_shift",
         strong_augmentation: Any = "randaugment",
@@ -166,6 +170,9 @@ class KDFixMatch(ImageClassifier):
         TrustedSetBuilder(clustering=clustering, assignment=assignment)
         self.clustering = clustering
         self.assignment = assignment
+        self.clusters_per_class = validation.check_integer(
+            "clusters_per_class", clusters_per_class, 1
+        )
         self.trusted_until = validation.check_fraction("trusted_until", trusted_until)
         self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
         # `Any`, or every user of a type checker would have to rule out None.
@@ -333,6 +340,7 @@ class KDFixMatch(ImageClassifier):
             tau_select=self.tau_select,
             clustering=self.clustering,
             assignment=self.assignment,
+            num_clusters=self.clusters_per_class * probabilities.shape[1],
             seed=validation.derive_seed(self.seed, "clustering"),
         )
         return builder.build(probabilities, embeddings)

@@ -15,9 +15,14 @@ SCRIPT = ROOT / "benchmarks" / "accuracy.py"
 
 
 @pytest.fixture
-def tables(monkeypatch):
-    """The module that writes table and plot, found as the script finds it."""
+def scripts(monkeypatch):
+    """Lets a test import the modules of the benchmark, as the script finds them."""
     monkeypatch.syspath_prepend(SCRIPT.parent)
+
+
+@pytest.fixture
+def tables(scripts):
+    """The module that writes table and plot."""
     import tables
 
     return tables
@@ -66,6 +71,72 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert (tmp_path / "results.json").read_text() == before
 
 
+def cell(seed, method="kd_sce", accuracy=0.5, **figures):
+    key = {"labels": 10, "seed": seed, "method": method}
+    return {**key, "accuracy": accuracy, "seconds": 2.0, "image_passes": 9, **figures}
+
+
+@pytest.fixture
+def settings(scripts, monkeypatch):
+    """What the cells of one folder share."""
+    import accuracy
+
+    arguments = ["--data", "digits", "--labels", "10", "--output", "unused"]
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments])
+    return accuracy._settings(accuracy._parse())
+
+
+def test_cells_of_a_package_with_other_defaults_are_refused(settings, tmp_path):
+    from store import Store
+
+    with Store(tmp_path, settings) as store:
+        store.add(cell(0))
+    with Store(tmp_path, settings) as store:
+        assert store.has(labels=10, seed=0, method="kd_sce")
+    settings["kdfixmatch_defaults"]["tau_select"] = 0.9
+    with pytest.raises(SystemExit, match="kdfixmatch_defaults: .*'tau_select': 0.8,"):
+        Store(tmp_path, settings)
+
+
+def test_a_figure_that_is_no_number_costs_no_other_cell(settings, tmp_path):
+    from store import Store
+
+    with Store(tmp_path, settings) as store:
+        store.add(cell(0, trusted_share=float("nan")))
+        store.add(cell(1))
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert [c.get("trusted_share", "absent") for c in cells] == [None, "absent"]
+
+
+def test_two_runs_cannot_write_to_one_folder(settings, tmp_path):
+    from store import Store
+
+    with Store(tmp_path, settings) as first:
+        result = run(tmp_path, "--methods", "supervised")
+        assert result.returncode == 1
+        assert "Another run is writing to" in result.stderr
+        first.add(cell(0))
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert [c["seed"] for c in cells] == [0]
+
+
+def test_fixmatch_is_beside_kdfixmatch_in_every_table(scripts, monkeypatch):
+    import accuracy
+
+    def methods(*names):
+        arguments = ["--data", "digits", "--labels", "10", "--output", "unused"]
+        command = ["accuracy.py", *arguments, "--methods", *names]
+        monkeypatch.setattr(sys, "argv", command)
+        return accuracy._parse().methods
+
+    assert methods("supervised") == ["supervised"]
+    both = ["fixmatch", "fixmatch_compute"]
+    assert methods("kd_sce") == [*both, "kd_sce"]
+    assert methods("filter_none", "fixmatch") == [*both, "filter_none"]
+    published = ["fixmatch_published", "fixmatch_published_2x"]
+    assert methods("kd_published") == [*published, "kd_published"]
+
+
 def cells_of(**accuracies):
     return [
         {
@@ -99,7 +170,7 @@ def test_a_lost_cell_is_printed_like_a_won_one(
     assert f"| KD-FixMatch, SCE 1.0/0.1 | {mean} | 3 k | 2 |" in text
     error = f"{deviation / 3**0.5:.1f}"
     pair = "KD-FixMatch, SCE 1.0/0.1 | FixMatch, equal steps"
-    assert f"| {pair} | 10 | 3 | {difference} ± {error} | {verdict} |" in text
+    assert f"| {pair} | {difference} ± {error} {verdict} |" in text
 
 
 def test_seeds_are_paired_by_number_and_missing_ones_are_told(tables, tmp_path):
@@ -107,7 +178,7 @@ def test_seeds_are_paired_by_number_and_missing_ones_are_told(tables, tmp_path):
     cells[-1]["seed"] = 2
     text = tables.write_table(cells, tmp_path / "table.md")
     # Seeds 0 and 2: 40 and 20 points.
-    assert "| FixMatch, equal steps | 10 | 2 | +30.0 ± 10.0 | won |" in text
+    assert "| FixMatch, equal steps | +30.0 ± 10.0 won (n = 2) |" in text
     assert "| FixMatch, equal steps | 50.0 ± 0.0 (n = 2) |" in text
 
 

@@ -498,6 +498,7 @@ def test_bad_length_is_refused_before_training(name, value):
         ("threshold", "freemach", "Did you mean 'freematch'"),
         ("inner_threshold", "softmach", "`inner_threshold` must be one of"),
         ("assignment", "majorty", "Did you mean 'majority'"),
+        ("clusters_per_class", 0, "at least 1"),
         ("trusted_until", 1.5, "trusted_until=1.5"),
         ("inner_init", "outter", "Did you mean 'outer'"),
         ("mixed_precision", "mixed_float_16", "Did you mean 'mixed_float16'"),
@@ -629,6 +630,18 @@ def test_the_assignment_reaches_the_filter(assignment):
     fit_once(model)
     named = len(np.unique(model.trusted_set.clusters))
     assert named <= 3 if assignment == "hungarian" else named == 6
+
+
+@weak_trusted_set
+def test_a_class_can_have_several_clusters():
+    model = quick_model(
+        tau_select=0.0,
+        clustering="kmeans",
+        assignment="majority",
+        clusters_per_class=4,
+    )
+    fit_once(model)
+    assert len(np.unique(model.trusted_set.cluster)) == 12
 
 
 @weak_trusted_set

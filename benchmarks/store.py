@@ -1,0 +1,134 @@
+"""The finished cells of the accuracy benchmark, in `results.json` of a folder."""
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from tables import write_plot, write_table
+
+
+class Store:
+    """The cells of one output folder, written anew after each.
+
+    A context manager: the folder is this run's alone until it is left.
+
+    Args:
+        folder: Where `results.json` is, or will be.
+        settings: What the cells share; those that are there must have it too.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.path = folder / "results.json"
+        self.settings = settings
+        self.cells: list[dict[str, Any]] = []
+        self._lock = Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = _hold(folder)
+        if self.path.exists():
+            found = json.loads(self.path.read_text())
+            differing = [
+                f"{name}: {found['settings'].get(name)!r} there, {value!r} here"
+                for name, value in settings.items()
+                if found["settings"].get(name) != value
+            ]
+            if differing:
+                sys.exit(
+                    f"{self.path} holds cells of other settings "
+                    f"({'; '.join(differing)}). Choose another --output."
+                )
+            self.cells = found["cells"]
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._folder is not None:
+            os.close(self._folder)
+
+    def has(self, **key: Any) -> bool:
+        """Whether the cell of these labels, seed and method is finished."""
+        return any(key.items() <= cell.items() for cell in self.cells)
+
+    def add(self, cell: dict[str, Any]) -> None:
+        """Keeps a finished cell, on disk before this returns."""
+        # JSON has no NaN, which a network that diverged may leave.
+        cell = {
+            name: None if isinstance(x, float) and not math.isfinite(x) else x
+            for name, x in cell.items()
+        }
+        with self._lock:
+            self.cells.append(cell)
+            self.cells.sort(key=lambda c: (c["labels"], c["seed"], c["method"]))
+            content = {
+                "command": self._command(),
+                "settings": self.settings,
+                "cells": self.cells,
+            }
+            temporary = self.path.with_suffix(".json.part")
+            text = json.dumps(content, indent=1, allow_nan=False)
+            temporary.write_text(text + "\n")
+            temporary.replace(self.path)
+
+    def _command(self) -> str:
+        """The command that trains all of these cells from nothing."""
+
+        def present(name: str) -> str:
+            return " ".join(map(str, dict.fromkeys(c[name] for c in self.cells)))
+
+        settings, seeds = self.settings, [c["seed"] for c in self.cells]
+        folder = " --data-dir FOLDER" if settings["from_folder"] else ""
+        options = (
+            "backbone",
+            "weights",
+            "batch_size",
+            "epochs",
+            "outer_epochs",
+            "steps_per_epoch",
+            "image_size",
+        )
+        return (
+            f"python benchmarks/accuracy.py --data {settings['data']}{folder} "
+            f"--labels {present('labels')} "
+            f"--seeds {max(seeds) - min(seeds) + 1} --first-seed {min(seeds)} "
+            f"--methods {present('method')} "
+            + " ".join(
+                f"--{name.replace('_', '-')} {settings[name] or 'none'}"
+                for name in options
+                if name != "image_size" or settings[name]
+            )
+            + " --output FOLDER"
+        )
+
+    def summarize(self) -> None:
+        """Writes table and plot of the cells that are finished."""
+        if self.cells:
+            folder = self.path.parent
+            caption = (
+                "Methods with pseudo-labels in each step have distribution alignment, "
+                "unless their row says otherwise."
+                if self.settings["distribution_alignment"]
+                else ""
+            )
+            print(write_table(self.cells, folder / "table.md", caption))
+            write_plot(self.cells, folder / "accuracy.svg")
+
+
+def _hold(folder: Path) -> int | None:
+    """Keeps a second run off a folder until what this returns is closed.
+
+    Each would otherwise write over the cells of the other.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"Another run is writing to {folder}. Choose another --output.")
+    return descriptor
