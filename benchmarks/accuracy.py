@@ -27,40 +27,28 @@ from typing import Any
 
 import keras
 from methods import GROUPS, METHODS, Task
-from store import Store
+from store import OPTIONS, Store, option
 
 from kdfixmatch_keras import KDFixMatch, datasets
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 
 # What every method gets, by data set. KD-FixMatch trains its inner network for `epochs`
 # epochs and its outer one for half as many.
-DIGITS: dict[str, Any] = {
-    "backbone": "small_cnn",
-    "weights": None,
-    "batch_size": 16,
-    "epochs": 12,
-    "steps_per_epoch": 40,
-    "distribution_alignment": True,
-    "image_size": None,
-}
-CIFAR: dict[str, Any] = {
-    "backbone": "small_cnn",
-    "weights": None,
-    "batch_size": 32,
-    "epochs": 10,
-    "steps_per_epoch": 100,
-    "distribution_alignment": True,
-    "image_size": None,
-}
 PAPER: dict[str, Any] = {
     "backbone": "efficientnetb0",
     "weights": "imagenet",
     "batch_size": 64,
+    "unlabeled_ratio": 7,
     "epochs": 100,
     "steps_per_epoch": 100,
-    "distribution_alignment": False,
     "image_size": None,
+    "distribution_alignment": False,
 }
+# A small network on a CPU. These data sets have equally many images of each class.
+SMALL = {**PAPER, "backbone": "small_cnn", "weights": None}
+SMALL["distribution_alignment"] = True
+DIGITS = {**SMALL, "batch_size": 16, "epochs": 12, "steps_per_epoch": 40}
+CIFAR = {**SMALL, "batch_size": 32, "unlabeled_ratio": 3, "epochs": 10}
 PRESETS = {"digits": DIGITS, "cifar10": CIFAR, "cifar100": CIFAR}
 MARK = "CELL "
 RUNNING: set[subprocess.Popen[str]] = set()
@@ -122,11 +110,9 @@ def _parse() -> argparse.Namespace:
     )
     add("--output", type=Path, required=True, help="folder of the results")
     add("--workers", type=int, default=1, help="processes at a time")
-    for name in ("epochs", "outer-epochs", "steps-per-epoch", "batch-size"):
-        add(f"--{name}", type=int, help="replaces that of the data set")
-    add("--image-size", type=int, help="height and width, in pixels; images have one")
-    add("--backbone")
-    add("--weights")
+    for name in OPTIONS:
+        kind = str if name in ("backbone", "weights") else int
+        add(option(name), type=kind, help="replaces that of the data set")
     add("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     chosen: list[str] = []
@@ -143,16 +129,13 @@ def _parse() -> argparse.Namespace:
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What all cells of one output folder share."""
     chosen = dict(PRESETS.get(options.data, PAPER))
-    for name in ("backbone", "batch_size", "epochs", "steps_per_epoch"):
-        if getattr(options, name) is not None:
-            chosen[name] = getattr(options, name)
-    if options.weights is not None:
-        chosen["weights"] = None if options.weights == "none" else options.weights
+    given = {name: getattr(options, name) for name in OPTIONS}
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    if chosen["weights"] == "none":
+        chosen["weights"] = None
     chosen["outer_epochs"] = options.outer_epochs or default_outer_epochs(
         chosen["epochs"]
     )
-    if options.image_size is not None:
-        chosen["image_size"] = options.image_size
     return {
         "data": options.data,
         "from_folder": bool(options.data_dir),
@@ -243,7 +226,13 @@ def _work(
         data_dir=options.data_dir,
         image_size=size and (size, size),
     )
-    shared = ("backbone", "weights", "batch_size", "distribution_alignment")
+    shared = [
+        "backbone",
+        "weights",
+        "batch_size",
+        "unlabeled_ratio",
+        "distribution_alignment",
+    ]
     task = Task(
         data=data,
         settings={

@@ -10,6 +10,23 @@ from typing import Any
 
 from tables import write_plot, write_table
 
+# Those of the command line that all cells of a folder share.
+OPTIONS = (
+    "backbone",
+    "weights",
+    "batch_size",
+    "unlabeled_ratio",
+    "epochs",
+    "outer_epochs",
+    "steps_per_epoch",
+    "image_size",
+)
+
+
+def option(name: str) -> str:
+    """How the command line spells a setting."""
+    return f"--{name.replace('_', '-')}"
+
 
 class Store:
     """The cells of one output folder, written anew after each.
@@ -81,24 +98,16 @@ class Store:
 
         settings, seeds = self.settings, [c["seed"] for c in self.cells]
         folder = " --data-dir FOLDER" if settings["from_folder"] else ""
-        options = (
-            "backbone",
-            "weights",
-            "batch_size",
-            "epochs",
-            "outer_epochs",
-            "steps_per_epoch",
-            "image_size",
-        )
         return (
             f"python benchmarks/accuracy.py --data {settings['data']}{folder} "
             f"--labels {present('labels')} "
             f"--seeds {max(seeds) - min(seeds) + 1} --first-seed {min(seeds)} "
             f"--methods {present('method')} "
             + " ".join(
-                f"--{name.replace('_', '-')} {settings[name] or 'none'}"
-                for name in options
-                if name != "image_size" or settings[name]
+                f"{option(name)} {settings[name] or 'none'}"
+                for name in OPTIONS
+                # Random weights are a choice, not the absence of one.
+                if settings[name] is not None or name == "weights"
             )
             + " --output FOLDER"
         )

@@ -36,7 +36,10 @@ def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
         "Datasets; None: the latter's own",
     )
     add("--output", type=Path, help="folder for the figure and the SavedModel")
-    if "image_size" in defaults:
-        add("--image-size", type=int, help="height and width, in pixels")
+    add(
+        "--image-size",
+        type=lambda side: (int(side), int(side)),
+        help="height and width in pixels that images are resized to; None: their own",
+    )
     parser.set_defaults(**defaults)
     return parser.parse_args()

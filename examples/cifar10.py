@@ -17,7 +17,11 @@ def main() -> None:
     """Trains, prints the accuracies, draws the run and exports the inner network."""
     options = parse_arguments(__doc__, labels=250, output="cifar10_output")
     data = datasets.load(
-        "cifar10", options.labels, options.seed, data_dir=options.data_dir
+        "cifar10",
+        options.labels,
+        options.seed,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
     )
     model = KDFixMatch(
         backbone=options.backbone,

@@ -26,24 +26,26 @@ def main() -> None:
     """Runs the demonstration, by default for less than two minutes."""
     options = parse_arguments(__doc__, output="digits_output", **LENGTH, **NETWORK)
     data = datasets.load(
-        "digits", options.labels, options.seed, data_dir=options.data_dir
+        "digits",
+        options.labels,
+        options.seed,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
     )
     settings: dict[str, Any] = {
         "backbone": options.backbone,
         "weights": options.weights,
         "weak_augmentation": data.weak_augmentation,  # a mirrored digit is another sign
-        # With two labels a class, one class easily swallows another; the digits are
-        # equally frequent, so the networks may know that they are.
+        # The digits are equally frequent: told so, no class swallows another.
         "distribution_alignment": True,
         "batch_size": options.batch_size,
         "seed": options.seed,
     }
     length = {"epochs": options.epochs, "steps_per_epoch": options.steps_per_epoch}
-    images = data.labeled, data.unlabeled
     supervised = baselines.Supervised(**settings)
-    supervised.fit(*images, verbose=2, **length)
+    supervised.fit(data.labeled, data.unlabeled, verbose=2, **length)
     model = KDFixMatch(**settings)
-    history = model.fit(*images, data.test, verbose=2, **length)
+    history = model.fit(data.labeled, data.unlabeled, data.test, verbose=2, **length)
     accuracies = {
         "supervised": supervised.evaluate(data.test)["accuracy"],
         "outer network": history["outer"]["val_accuracy"][-1],
@@ -65,7 +67,7 @@ def export_and_reload(model: KDFixMatch, test: Any, path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     model.export(path)
     served = tf.saved_model.load(str(path)).signatures["serving_default"]
-    images = test.images[np.arange(10)]
+    images = test.images[np.arange(min(10, len(test.images)))]
     answer = served(images=tf.constant(images))
     difference = np.abs(answer["probabilities"].numpy() - model.predict(images)).max()
     print("SavedModel reads", *(name.decode() for name in answer["class_name"].numpy()))

@@ -18,14 +18,14 @@ from kdfixmatch_keras import KDFixMatch, datasets
 def main() -> None:
     """Trains, prints the accuracies, draws the run and exports the inner network."""
     options = parse_arguments(
-        __doc__, labels=1010, output="food101_output", image_size=224
+        __doc__, labels=1010, output="food101_output", image_size=(224, 224)
     )
     data = datasets.load(
         "food101",
         options.labels,
         options.seed,
         data_dir=options.data_dir,
-        image_size=(options.image_size, options.image_size),
+        image_size=options.image_size,
     )
     model = KDFixMatch(
         backbone=options.backbone,

@@ -14,8 +14,9 @@ def report(model: KDFixMatch, data: datasets.SemiSupervisedData, output: Path) -
         print(f"Test accuracy of the {stage} network: {accuracy:.1%}")
     # The true classes of the unlabeled images, which training has not seen.
     audit = model.trusted_set.audit(data.unlabeled_labels)
+    right = f"{audit['precision']:.1%} of its labels are right, and "
     print(
-        f"Trusted set: {audit['precision']:.1%} of its labels are right, and it covers "
+        f"Trusted set: {right if len(model.trusted_set) else ''}it covers "
         f"{audit['coverage']:.1%} of the unlabeled images"
     )
     figure, saved_model = output / "run.png", output / "saved_model"

@@ -16,7 +16,11 @@ def main() -> None:
     """Trains, prints the accuracies, draws the run and exports the inner network."""
     options = parse_arguments(__doc__, labels=250, output="svhn_output")
     data = datasets.load(
-        "svhn", options.labels, options.seed, data_dir=options.data_dir
+        "svhn",
+        options.labels,
+        options.seed,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
     )
     model = KDFixMatch(
         backbone=options.backbone,

@@ -23,6 +23,7 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     spool_dataset,
 )
+from kdfixmatch_keras.sources.image_files import is_image
 from kdfixmatch_keras.sources.labels import integer_labels
 
 NAMES = ("digits", "cifar10", "cifar100", "svhn", "food101")
@@ -206,6 +207,8 @@ def _read(
     if folders is not None:
         return _read_folders(*folders, image_size)
     if name in _TENSORFLOW_DATASETS:
+        if data_dir is not None:
+            _refuse_images(Path(data_dir).expanduser())
         return _read_tensorflow_dataset(name, data_dir, image_size)
     if data_dir is not None:
         raise ValueError(
@@ -230,6 +233,17 @@ def _image_folders(data_dir: Path) -> tuple[Path, Path] | None:
         "`data_dir` must hold, beside its folder train, one named test, validation or "
         f"val. Received: data_dir={str(data_dir)!r}"
     )
+
+
+def _refuse_images(data_dir: Path) -> None:
+    """Refuses folders of images where TensorFlow Datasets would download others."""
+    for folder in (data_dir, *filter(Path.is_dir, data_dir.iterdir())):
+        if any(is_image(file) for file in folder.iterdir()):
+            raise ValueError(
+                "`data_dir` must hold own images in train/<class>/* and "
+                "test/<class>/*, or be the folder of TensorFlow Datasets. Received: "
+                f"data_dir={str(data_dir)!r}, with images in {str(folder)!r}"
+            )
 
 
 def _read_folders(

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.moving_average import warmed_up_decay
+from kdfixmatch_keras.moving_average import follow, warmed_up_decay
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -67,9 +67,7 @@ class DistributionAlignment(keras.layers.Layer):
             self.num_updates.assign(self.num_updates + 1)
             decay = warmed_up_decay(self.decay, self.num_updates)
             batch = ops.mean(ops.softmax(logits, axis=-1), axis=0)
-            self.model_distribution.assign(
-                self.model_distribution * decay + batch * (1.0 - decay)
-            )
+            follow(self.model_distribution, batch, decay)
         target = ops.convert_to_tensor(self.target_distribution, "float32")
         # A class that is never predicted must not be lifted without bound.
         model = ops.maximum(self.model_distribution, 1e-6)

@@ -1,4 +1,4 @@
-"""The decay of the package's exponential moving averages."""
+"""The package's exponential moving averages of what batches have in common."""
 
 from typing import Any
 
@@ -19,3 +19,14 @@ def warmed_up_decay(decay: float, num_updates: Any) -> Any:
     """
     step = ops.cast(num_updates, "float32")
     return ops.minimum(decay, (1.0 + step) / (10.0 + step))
+
+
+def follow(average: Any, batch: Any, decay: Any) -> None:
+    """Moves a variable to `average * decay + batch * (1 - decay)`.
+
+    Args:
+        average: Float variable.
+        batch: Float tensor of its shape.
+        decay: Scalar in [0, 1].
+    """
+    average.assign(average * decay + batch * (1.0 - decay))

@@ -24,7 +24,7 @@ import keras
 from keras import ops
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.moving_average import warmed_up_decay
+from kdfixmatch_keras.moving_average import follow, warmed_up_decay
 
 NAMES = ("fixed", "flexmatch", "freematch", "softmatch")
 
@@ -244,10 +244,10 @@ class FreeMatchThreshold(_AveragingThreshold):
         labels = ops.argmax(probabilities, axis=-1)
         if training:
             decay = self._next_decay()
-            _follow(self.confidence, ops.mean(confidence), decay)
-            _follow(self.distribution, ops.mean(probabilities, axis=0), decay)
+            follow(self.confidence, ops.mean(confidence), decay)
+            follow(self.distribution, ops.mean(probabilities, axis=0), decay)
             votes = ops.one_hot(labels, self.num_classes)
-            _follow(self.histogram, ops.mean(votes, axis=0), decay)
+            follow(self.histogram, ops.mean(votes, axis=0), decay)
         share = self.distribution / ops.max(self.distribution)
         threshold = self.confidence * ops.take(share, labels)
         return ops.cast(confidence >= threshold, "float32")
@@ -323,7 +323,7 @@ class SoftMatchThreshold(_AveragingThreshold):
         """Weights in (0, 1]; see `Threshold.call`. `index` is not used."""
         decay = self._next_decay() if training else None
         if training:
-            _follow(self.distribution, ops.mean(probabilities, axis=0), decay)
+            follow(self.distribution, ops.mean(probabilities, axis=0), decay)
         # A class that is never predicted must not be lifted without bound.
         aligned = probabilities / ops.maximum(self.distribution, 1e-6)
         confidence = ops.max(aligned, axis=-1) / ops.sum(aligned, axis=-1)
@@ -331,8 +331,8 @@ class SoftMatchThreshold(_AveragingThreshold):
             mean = ops.mean(confidence)
             degrees = ops.maximum(ops.shape(confidence)[0] - 1, 1)
             squares = ops.sum(ops.square(confidence - mean))
-            _follow(self.mean, mean, decay)
-            _follow(self.variance, squares / ops.cast(degrees, "float32"), decay)
+            follow(self.mean, mean, decay)
+            follow(self.variance, squares / ops.cast(degrees, "float32"), decay)
         below = ops.minimum(confidence - self.mean, 0.0)
         # Images of one and the same confidence leave no variance to divide by.
         variance = ops.maximum(self.variance, 1e-12)
@@ -341,10 +341,6 @@ class SoftMatchThreshold(_AveragingThreshold):
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         return {**super().get_config(), "num_sigmas": self.num_sigmas}
-
-
-def _follow(average: Any, batch: Any, decay: Any) -> None:
-    average.assign(average * decay + batch * (1.0 - decay))
 
 
 def _normalized_quotient(numerator: Any, denominator: Any) -> Any:

@@ -420,8 +420,12 @@ def test_noisy_student_labels_each_round_with_the_network_before(
     left_out = np.setdiff1d(np.arange(24), rows)
     np.testing.assert_array_equal(model.pseudo_labels[rows], labels[rows])
     np.testing.assert_array_equal(model.pseudo_labels[left_out], -1)
-    # Every student starts afresh.
-    for position, start in enumerate(model.starts):
+    # Every student starts afresh, with weights of its own.
+    for position, (stage, start) in enumerate(zip(stages, model.starts, strict=True)):
+        data = model.stages[0][1]
+        assert equal_weights(
+            start, weights_of(model._noisy_network(stage, data).student)
+        )
         for other in model.starts[position + 1 :]:
             assert not equal_weights(start, other)
 
@@ -466,7 +470,7 @@ def test_noisy_student_sees_strong_views_and_self_training_weak_ones(
     outputs = network(x, training=False)
     for part, images in (
         ("labeled", x["labeled"]),
-        ("pseudo_labeled", x["unlabeled"]),
+        ("student", x["unlabeled"]),
     ):
         seen = 255 - images if inverted else images
         np.testing.assert_allclose(

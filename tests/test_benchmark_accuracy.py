@@ -62,7 +62,11 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert {cell["method"] for cell in second["cells"]} == {"supervised", "fixmatch"}
     assert cell in second["cells"]
     assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
-    assert "--methods fixmatch supervised --backbone small_cnn" in second["command"]
+    assert (
+        "--methods fixmatch supervised --backbone small_cnn --weights none "
+        "--batch-size 2 --unlabeled-ratio 7 --epochs 1 --outer-epochs 1 "
+        "--steps-per-epoch 1 --output FOLDER"
+    ) in second["command"]
 
     before = (tmp_path / "results.json").read_text()
     result = run(tmp_path, "--methods", "supervised", "--batch-size", "4")
@@ -188,6 +192,9 @@ def test_the_plot_of_the_same_cells_is_the_same_file(tables, tmp_path):
     for plot in plots:
         tables.write_plot(cells, plot)
     assert plots[0].read_bytes() == plots[1].read_bytes()
+    # Means and deviations of another set of cells are another picture.
+    tables.write_plot(cells[1:], plots[1])
+    assert plots[0].read_bytes() != plots[1].read_bytes()
 
 
 def test_a_shared_outer_network_changes_no_figure(tables):
@@ -211,11 +218,17 @@ def test_a_shared_outer_network_changes_no_figure(tables):
         steps_per_epoch=2,
     )
     METHODS["kd_ce"].train(task)
-    result = METHODS["kd_sce"].train(task)
+    result = METHODS["filter_none"].train(task)
     assert len(task.trained) == 1
-    model = KDFixMatch(**task.settings)
+    model = KDFixMatch(**task.settings, tau_select=0.0, clustering=None)
     task.fit(model, 2)
     assert result["accuracy"] == task.accuracy(model)
     assert result["image_passes"] == model.image_passes
+    assert result["trusted_coverage"] == 1.0
+    assert 0 < result["trusted_precision"] < 1
     # No label is confident after two steps; what is nothing's share is not a number.
-    assert (result["trusted_precision"], result["trusted_coverage"]) == (None, 0.0)
+    assert METHODS["kd_ce"].train(task)["trusted_precision"] is None
+    # FixMatch at equal steps is the outer network of a stage as long as the inner one.
+    METHODS["fixmatch"].train(task)
+    METHODS["kd_long_outer"].train(task)
+    assert len(task.trained) == 2

@@ -192,6 +192,15 @@ class TestFolders:
         with pytest.raises(ValueError, match="`data_dir` must be a folder with train"):
             datasets.load(name, 4, data_dir=tmp_path)
 
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_own_images_are_no_place_for_a_download(self, tmp_path, nested):
+        folder = tmp_path / "cat" if nested else tmp_path
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / "0.png")
+        with pytest.raises(ValueError, match="own images in train/<class>.*with image"):
+            datasets.load("cifar10", 10, data_dir=tmp_path)
+        assert len(list(tmp_path.rglob("*.*"))) == 1
+
 
 @pytest.mark.tensorflow
 class TestTensorFlowDatasets:

@@ -80,19 +80,52 @@ def test_photographs(run, made_up_tfds, without_tracing):
     check_accuracies(printed)
 
 
-def test_folder_in_place_of_a_download(run, without_tracing, tmp_path):
+def made_up_folder(tmp_path, classes):
+    """A folder with six images of each class to train on and six for test."""
     generator = np.random.default_rng(0)
-    for index in range(36):
-        part, name = ("train", "test")[index % 2], ("cat", "dog", "frog")[index % 3]
-        folder = tmp_path / "photos" / part / name
+    for index in range(12 * len(classes)):
+        part = ("train", "test")[index % 2]
+        folder = tmp_path / "photos" / part / classes[index // 2 % len(classes)]
         folder.mkdir(parents=True, exist_ok=True)
         pixels = generator.integers(0, 256, (16, 16, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
-    photos = str(tmp_path / "photos")
-    arguments = ("cifar10", "--labels", "6", "--data-dir", photos, *TINY)
+    return str(tmp_path / "photos")
+
+
+def test_folder_in_place_of_a_download(run, without_tracing, tmp_path):
+    photos = made_up_folder(tmp_path, ["cat", "dog", "frog"])
+    # Another size than their own, as photographs of many sizes need.
+    size = ("--image-size", "20")
+    arguments = ("cifar10", "--labels", "6", "--data-dir", photos, *size, *TINY)
     check_accuracies(run(*arguments))
     # A second run replaces what the first has written.
     check_accuracies(run(*arguments))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "food101"])
+def test_defaults_are_the_set_up_of_the_paper(monkeypatch, tmp_path, name):
+    import kdfixmatch_keras
+
+    class Seen(Exception):
+        """Ends the example where its classifier would be trained."""
+
+    class Recorder(kdfixmatch_keras.KDFixMatch):
+        def fit(self, *data, **options):
+            raise Seen(self, options)
+
+    folder = made_up_folder(tmp_path, ["cat", "dog"])
+    monkeypatch.setattr(kdfixmatch_keras, "KDFixMatch", Recorder)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    command = [f"{name}.py", "--labels", "4", "--data-dir", folder]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(Seen) as caught:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    model, options = caught.value.args
+    assert (model.backbone, model.weights) == ("efficientnetb0", "imagenet")
+    assert model.optimizer is None  # which then is Adam, see test_optimizers.py
+    assert (model.tau, model.tau_select, model.tau_inner) == (0.95, 0.80, 0.95)
+    assert model.unlabeled_loss == "sce"
+    assert (model.batch_size, options["epochs"]) == (64, 100)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))

@@ -36,32 +36,10 @@ class MeanTeacherNetwork(UnlabeledTermNetwork):
         super().__init__(student, **kwargs)
         self.rampup_steps = validation.check_integer("rampup_steps", rampup_steps, 0)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns teacher probabilities, or a training batch's logits.
-
-        Args:
-            inputs: uint8 images `(n, H, W, C)`, or a training batch.
-            training: Whether the augmentations and batch norm are in training mode.
-
-        Returns:
-            For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
-            dictionary of float32 logits: `"labeled"` `(B, K)` and `"student"` `(M, K)`
-            of the student, and `"teacher"` `(M, K)` without gradient.
-        """
-        if not isinstance(inputs, dict):
-            return super().call(inputs, training=training)
-        labeled = self._weak_view(inputs["labeled"], training)
-        if "unlabeled" not in inputs:
-            return {"labeled": self.student(labeled, training=training)}
-        views = [labeled, self._weak_view(inputs["unlabeled"], training)]
-        logits = self.student(ops.concatenate(views, axis=0), training=training)
-        num_labeled = ops.shape(labeled)[0]
-        other_view = self._weak_view(inputs["unlabeled"], training)
-        return {
-            "labeled": logits[:num_labeled],
-            "student": logits[num_labeled:],
-            "teacher": ops.stop_gradient(self.teacher(other_view, training=False)),
-        }
+    def target_outputs(self, images: Any, training: bool) -> dict[str, Any]:
+        """The teacher's logits `(M, K)` on another weak view, without gradient."""
+        logits = self.teacher(self._weak_view(images, training), training=False)
+        return {"teacher": ops.stop_gradient(logits)}
 
     def unlabeled_term(self, x: Any, y_pred: Any) -> Any:
         """Mean squared difference of the two probabilities, a float32 scalar."""

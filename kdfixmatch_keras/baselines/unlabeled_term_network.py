@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from keras import ops
+
 from kdfixmatch_keras.fixmatch import FixMatch
 
 
@@ -9,9 +11,43 @@ class UnlabeledTermNetwork(FixMatch):
     """Trains on `cross_entropy(labeled) + unlabeled_weight() * unlabeled_term()`.
 
     Student, teacher, batches, supervised term, penalties and evaluation are those of
-    `FixMatch`. Subclasses give a training batch's logits in `call`, the student's on
-    the unlabeled images under another name than `"strong"`, and the term.
+    `FixMatch`. Subclasses give the term, and say what the student sees.
     """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns teacher probabilities, or a training batch's logits.
+
+        Args:
+            inputs: uint8 images `(n, H, W, C)`, or a training batch.
+            training: Whether the augmentations and batch norm are in training mode.
+
+        Returns:
+            For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
+            dictionary of the student's float32 logits, from one forward pass:
+            `"labeled"` `(B, K)` and `"student"` `(M, K)`; and what `target_outputs`
+            adds.
+        """
+        if not isinstance(inputs, dict):
+            return super().call(inputs, training=training)
+        labeled = self._view(inputs["labeled"], training)
+        if "unlabeled" not in inputs:
+            return {"labeled": self.student(labeled, training=training)}
+        views = [labeled, self._view(inputs["unlabeled"], training)]
+        logits = self.student(ops.concatenate(views, axis=0), training=training)
+        num_labeled = ops.shape(labeled)[0]
+        return {
+            "labeled": logits[:num_labeled],
+            "student": logits[num_labeled:],
+            **self.target_outputs(inputs["unlabeled"], training),
+        }
+
+    def _view(self, images: Any, training: bool) -> Any:
+        """What the student sees of any image."""
+        return self._weak_view(images, training)
+
+    def target_outputs(self, images: Any, training: bool) -> dict[str, Any]:
+        """What else the term needs to know of the unlabeled images `(M, H, W, C)`."""
+        return {}
 
     def unlabeled_term(self, x: Any, y_pred: Any) -> Any:
         """The float32 scalar of one batch, before its weight.

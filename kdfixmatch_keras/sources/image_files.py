@@ -52,6 +52,11 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
 
 
+def is_image(file: Path) -> bool:
+    """Whether a file has the name of an image."""
+    return file.suffix.lower()[1:] in EXTENSIONS
+
+
 def _walk(folder: Path, ancestors: tuple[Path, ...]) -> list[Path]:
     resolved = folder.resolve()
     if resolved in ancestors:
@@ -62,7 +67,7 @@ def _walk(folder: Path, ancestors: tuple[Path, ...]) -> list[Path]:
             continue
         if entry.is_dir():
             files += _walk(entry, (*ancestors, resolved))
-        elif entry.suffix.lower()[1:] in EXTENSIONS:
+        elif is_image(entry):
             files.append(entry)
     return files
 
