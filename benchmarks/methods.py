@@ -171,6 +171,8 @@ def _audit(
     }
 
 
+# Single networks that come close to KD-FixMatch, and what they do with its compute.
+_STRONG = ("flexmatch", "softmatch")
 _ADAPTIVE = {name.lower(): name for name in ("FlexMatch", "FreeMatch", "SoftMatch")}
 
 RIVALS = {
@@ -186,9 +188,9 @@ RIVALS = {
     "fixmatch_compute": _fixmatch("FixMatch, equal compute", _equal_compute),
     **{
         f"{name}_compute": _fixmatch(
-            f"{title}, equal compute", _equal_compute, threshold=name
+            f"{_ADAPTIVE[name]}, equal compute", _equal_compute, threshold=name
         )
-        for name, title in _ADAPTIVE.items()
+        for name in _STRONG
     },
     "kd_ce": _kdfixmatch("KD-FixMatch, CE", unlabeled_loss="ce"),
     "kd_sce_0.01": _kdfixmatch(
@@ -277,7 +279,8 @@ GROUPS = {
 COMPARISONS = {
     "kd_sce": (
         *("fixmatch", "fixmatch_compute"),
-        *(f"{name}{length}" for name in _ADAPTIVE for length in ("", "_compute")),
+        *_ADAPTIVE,
+        *(f"{name}_compute" for name in _STRONG),
         *("mean_teacher", "noisy_student", "self_training", "supervised"),
     ),
     "kd_fixed": ("fixmatch", "fixmatch_compute"),
