@@ -203,6 +203,14 @@ RIVALS = {
 share, and what it is compared with."""
 
 PUBLISHED = {
+    "fixmatch_published": _fixmatch(
+        "FixMatch as published", _equal_steps, distribution_alignment=False
+    ),
+    "fixmatch_published_2x": _fixmatch(
+        "FixMatch as published, twice the steps",
+        lambda task: 2 * task.epochs,
+        distribution_alignment=False,
+    ),
     **{
         f"{name}_published": _fixmatch(
             f"{title} as published",
@@ -212,14 +220,6 @@ PUBLISHED = {
         )
         for name, title in _ADAPTIVE.items()
     },
-    "fixmatch_published": _fixmatch(
-        "FixMatch as published", _equal_steps, distribution_alignment=False
-    ),
-    "fixmatch_published_2x": _fixmatch(
-        "FixMatch as published, twice the steps",
-        lambda task: 2 * task.epochs,
-        distribution_alignment=False,
-    ),
     "kd_published": _kdfixmatch(
         "KD-FixMatch as published",
         _equal_steps,
