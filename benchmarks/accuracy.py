@@ -126,6 +126,7 @@ def _parse() -> argparse.Namespace:
             # First, so that what a table needs is not what is missing at the end.
             chosen += [*METHODS[method].references, method]
     options.methods = list(dict.fromkeys(chosen))
+    options.labels = list(dict.fromkeys(options.labels))
     return options
 
 
@@ -136,16 +137,15 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     chosen |= {name: value for name, value in given.items() if value is not None}
     if chosen["weights"] == "none":
         chosen["weights"] = None
-    chosen["outer_epochs"] = options.outer_epochs or default_outer_epochs(
-        chosen["epochs"]
-    )
+    if options.outer_epochs is None:
+        chosen["outer_epochs"] = default_outer_epochs(chosen["epochs"])
     return {
         "data": options.data,
         "from_folder": bool(options.data_dir),
         **chosen,
-        # Cells of two versions of the package must not end up in one mean.
-        "kdfixmatch_defaults": {
-            name: parameter.default
+        # Cells with other defaults of KD-FixMatch must not end up in one mean.
+        **{
+            f"KDFixMatch.{name}": parameter.default
             for name, parameter in inspect.signature(KDFixMatch).parameters.items()
         },
     }
@@ -227,7 +227,7 @@ def _work(
         group["labels"],
         group["seed"],
         data_dir=options.data_dir,
-        image_size=size and (size, size),
+        image_size=None if size is None else (size, size),
     )
     shared = [
         "backbone",

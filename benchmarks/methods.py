@@ -289,4 +289,4 @@ COMPARISONS = {
         *(f"{name}_published" for name in _ADAPTIVE),
     ),
 }
-"""Whom each method has to beat: at equal steps for a network, and in all."""
+"""Which rows the verdicts compare with each of ours, not all at the same cost."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from tables import write_plot, write_table
 
+from kdfixmatch_keras.files import written_aside
+
 # Those of the command line that all cells of a folder share.
 OPTIONS = (
     "backbone",
@@ -81,16 +83,15 @@ class Store:
             self.cells.append(cell)
             self.cells.sort(key=lambda c: (c["labels"], c["seed"], c["method"]))
             content = {
-                "command": self._command(),
+                "command": self.command(),
                 "settings": self.settings,
                 "cells": self.cells,
             }
-            temporary = self.path.with_suffix(".json.part")
             text = json.dumps(content, indent=1, allow_nan=False)
-            temporary.write_text(text + "\n")
-            temporary.replace(self.path)
+            with written_aside(self.path) as temporary:
+                temporary.write_text(text + "\n")
 
-    def _command(self) -> str:
+    def command(self) -> str:
         """The command that trains all of these cells from nothing."""
 
         def present(name: str) -> str:
@@ -104,7 +105,7 @@ class Store:
             f"--seeds {max(seeds) - min(seeds) + 1} --first-seed {min(seeds)} "
             f"--methods {present('method')} "
             + " ".join(
-                f"{option(name)} {settings[name] or 'none'}"
+                f"{option(name)} {'none' if settings[name] is None else settings[name]}"
                 for name in OPTIONS
                 # Random weights are a choice, not the absence of one.
                 if settings[name] is not None or name == "weights"

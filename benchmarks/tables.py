@@ -168,7 +168,7 @@ def write_plot(cells: Cells, path: Path) -> None:
                 "tab:blue"
                 if method == OURS
                 else "tab:orange"
-                if method in COMPARISONS[OURS]
+                if method in METHODS[OURS].references
                 else "0.45"
             )
             spread = accuracy.std(ddof=1) if len(accuracy) > 1 else 0.0

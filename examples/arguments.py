@@ -5,6 +5,11 @@ from pathlib import Path
 from typing import Any
 
 
+def square(side: str) -> tuple[int, int]:
+    """Height and width of a square."""
+    return int(side), int(side)
+
+
 def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
     """Reads the command line; `defaults` are those of the example."""
     parser = argparse.ArgumentParser(
@@ -38,7 +43,7 @@ def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
     add("--output", type=Path, help="folder for the figure and the SavedModel")
     add(
         "--image-size",
-        type=lambda side: (int(side), int(side)),
+        type=square,
         help="height and width in pixels that images are resized to; None: their own",
     )
     parser.set_defaults(**defaults)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from arguments import parse_arguments
+from report import tell_trusted_set
 
 from kdfixmatch_keras import KDFixMatch, baselines, datasets
 from kdfixmatch_keras.plots import plot_run
@@ -54,8 +55,7 @@ def main() -> None:
     print(f"\nTest accuracy (%), {options.labels} labels")
     for method, accuracy in accuracies.items():
         print(f"  {method:<13} {100 * accuracy:5.1f}")
-    audit = model.trusted_set.audit(data.unlabeled_labels)
-    print("Trusted set:", *(f"{x} {audit[x]:.1%}" for x in ("precision", "coverage")))
+    tell_trusted_set(model, data)
     figure, saved_model = options.output / "run.png", options.output / "saved_model"
     plot_run(model, figure, accuracies=accuracies, true_labels=data.unlabeled_labels)
     export_and_reload(model, data.test, saved_model)

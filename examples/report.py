@@ -12,15 +12,19 @@ def report(model: KDFixMatch, data: datasets.SemiSupervisedData, output: Path) -
     for stage in ("outer", "inner"):
         accuracy = model.history[stage]["val_accuracy"][-1]
         print(f"Test accuracy of the {stage} network: {accuracy:.1%}")
-    # The true classes of the unlabeled images, which training has not seen.
+    tell_trusted_set(model, data)
+    figure, saved_model = output / "run.png", output / "saved_model"
+    plot_run(model, figure, true_labels=data.unlabeled_labels)
+    shutil.rmtree(saved_model, ignore_errors=True)
+    model.export(saved_model)
+    print(f"Wrote {figure} and {saved_model}")
+
+
+def tell_trusted_set(model: KDFixMatch, data: datasets.SemiSupervisedData) -> None:
+    """Prints how good the trusted set is, by classes that training has not seen."""
     audit = model.trusted_set.audit(data.unlabeled_labels)
     right = f"{audit['precision']:.1%} of its labels are right, and "
     print(
         f"Trusted set: {right if len(model.trusted_set) else ''}it covers "
         f"{audit['coverage']:.1%} of the unlabeled images"
     )
-    figure, saved_model = output / "run.png", output / "saved_model"
-    plot_run(model, figure, true_labels=data.unlabeled_labels)
-    shutil.rmtree(saved_model, ignore_errors=True)
-    model.export(saved_model)
-    print(f"Wrote {figure} and {saved_model}")

@@ -23,7 +23,6 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     spool_dataset,
 )
-from kdfixmatch_keras.sources.image_files import is_image
 from kdfixmatch_keras.sources.labels import integer_labels
 
 NAMES = ("digits", "cifar10", "cifar100", "svhn", "food101")
@@ -208,7 +207,7 @@ def _read(
         return _read_folders(*folders, image_size)
     if name in _TENSORFLOW_DATASETS:
         if data_dir is not None:
-            _refuse_images(Path(data_dir).expanduser())
+            _check_downloads(Path(data_dir).expanduser(), _TENSORFLOW_DATASETS[name][0])
         return _read_tensorflow_dataset(name, data_dir, image_size)
     if data_dir is not None:
         raise ValueError(
@@ -235,15 +234,15 @@ def _image_folders(data_dir: Path) -> tuple[Path, Path] | None:
     )
 
 
-def _refuse_images(data_dir: Path) -> None:
-    """Refuses folders of images where TensorFlow Datasets would download others."""
-    for folder in (data_dir, *filter(Path.is_dir, data_dir.iterdir())):
-        if any(is_image(file) for file in folder.iterdir()):
-            raise ValueError(
-                "`data_dir` must hold own images in train/<class>/* and "
-                "test/<class>/*, or be the folder of TensorFlow Datasets. Received: "
-                f"data_dir={str(data_dir)!r}, with images in {str(folder)!r}"
-            )
+def _check_downloads(data_dir: Path, name: str) -> None:
+    """Refuses a folder of other things where TensorFlow Datasets would download."""
+    found = {path.name for path in data_dir.iterdir() if path.name[0] != "."}
+    if found and not found & {"downloads", name}:
+        raise ValueError(
+            "`data_dir` must have own images in train/<class>/* and test/<class>/*, "
+            "or be the folder of TensorFlow Datasets, which can be empty. Received: "
+            f"data_dir={str(data_dir)!r}, which holds {', '.join(sorted(found)[:5])}"
+        )
 
 
 def _read_folders(

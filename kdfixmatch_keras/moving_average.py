@@ -1,4 +1,4 @@
-"""The package's exponential moving averages of what batches have in common."""
+"""The package's exponential moving averages, and how they warm up."""
 
 from typing import Any
 

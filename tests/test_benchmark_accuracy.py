@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def run(output, *arguments):
             str(SCRIPT),
             *("--data", "digits", "--labels", "10", "--output", str(output)),
             *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
+            *("--unlabeled-ratio", "3", "--image-size", "9"),
             *arguments,
         ],
         capture_output=True,
@@ -64,9 +66,11 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
     assert (
         "--methods fixmatch supervised --backbone small_cnn --weights none "
-        "--batch-size 2 --unlabeled-ratio 7 --epochs 1 --outer-epochs 1 "
-        "--steps-per-epoch 1 --output FOLDER"
+        "--batch-size 2 --unlabeled-ratio 3 --epochs 1 --outer-epochs 1 "
+        "--steps-per-epoch 1 --image-size 9 --output FOLDER"
     ) in second["command"]
+    passes = {cell["method"]: cell["image_passes"] for cell in second["cells"]}
+    assert passes["fixmatch"] == 3 * (2 + 6) + 6
 
     before = (tmp_path / "results.json").read_text()
     result = run(tmp_path, "--methods", "supervised", "--batch-size", "4")
@@ -97,8 +101,9 @@ def test_cells_of_a_package_with_other_defaults_are_refused(settings, tmp_path):
         store.add(cell(0))
     with Store(tmp_path, settings) as store:
         assert store.has(labels=10, seed=0, method="kd_sce")
-    settings["kdfixmatch_defaults"]["tau_select"] = 0.9
-    with pytest.raises(SystemExit, match="kdfixmatch_defaults: .*'tau_select': 0.8,"):
+    settings["KDFixMatch.tau_select"] = 0.9
+    message = r"\(KDFixMatch.tau_select: 0.8 there, 0.9 here\)"
+    with pytest.raises(SystemExit, match=message):
         Store(tmp_path, settings)
 
 
@@ -116,12 +121,22 @@ def test_two_runs_cannot_write_to_one_folder(settings, tmp_path):
     from store import Store
 
     with Store(tmp_path, settings) as first:
-        result = run(tmp_path, "--methods", "supervised")
-        assert result.returncode == 1
-        assert "Another run is writing to" in result.stderr
+        with pytest.raises(SystemExit, match="Another run is writing to"):
+            Store(tmp_path, settings)
         first.add(cell(0))
-    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
-    assert [c["seed"] for c in cells] == [0]
+    with Store(tmp_path, settings) as second:
+        assert second.has(labels=10, seed=0, method="kd_sce")
+
+
+def test_a_run_that_is_ended_ends_its_workers(scripts, monkeypatch):
+    import accuracy
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as worker:
+        monkeypatch.setattr(accuracy, "RUNNING", {worker})
+        with pytest.raises(SystemExit) as caught:
+            accuracy._stop(signal.SIGTERM, None)
+        assert worker.wait(10) == -signal.SIGTERM
+    assert caught.value.code == 128 + signal.SIGTERM
 
 
 def test_fixmatch_is_beside_kdfixmatch_in_every_table(scripts, monkeypatch):
@@ -217,7 +232,7 @@ def test_a_shared_outer_network_changes_no_figure(tables):
         outer_epochs=1,
         steps_per_epoch=2,
     )
-    METHODS["kd_ce"].train(task)
+    unsure = METHODS["kd_ce"].train(task)
     result = METHODS["filter_none"].train(task)
     assert len(task.trained) == 1
     model = KDFixMatch(**task.settings, tau_select=0.0, clustering=None)
@@ -227,7 +242,7 @@ def test_a_shared_outer_network_changes_no_figure(tables):
     assert result["trusted_coverage"] == 1.0
     assert 0 < result["trusted_precision"] < 1
     # No label is confident after two steps; what is nothing's share is not a number.
-    assert METHODS["kd_ce"].train(task)["trusted_precision"] is None
+    assert (unsure["trusted_precision"], unsure["trusted_coverage"]) == (None, 0.0)
     # FixMatch at equal steps is the outer network of a stage as long as the inner one.
     METHODS["fixmatch"].train(task)
     METHODS["kd_long_outer"].train(task)

@@ -192,14 +192,15 @@ class TestFolders:
         with pytest.raises(ValueError, match="`data_dir` must be a folder with train"):
             datasets.load(name, 4, data_dir=tmp_path)
 
-    @pytest.mark.parametrize("nested", [False, True])
-    def test_own_images_are_no_place_for_a_download(self, tmp_path, nested):
-        folder = tmp_path / "cat" if nested else tmp_path
-        folder.mkdir(exist_ok=True)
-        Image.new("RGB", (8, 8)).save(folder / "0.png")
-        with pytest.raises(ValueError, match="own images in train/<class>.*with image"):
+    @pytest.mark.parametrize("parent", [".", "labeled/cat", "Train/cat"])
+    def test_own_images_are_no_place_for_a_download(self, tmp_path, parent):
+        (tmp_path / parent).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / parent / "0.png")
+        before = list(tmp_path.rglob("*"))
+        holds = (parent if parent != "." else "0.png").split("/")[0]
+        with pytest.raises(ValueError, match=f"own images in .*which holds {holds}"):
             datasets.load("cifar10", 10, data_dir=tmp_path)
-        assert len(list(tmp_path.rglob("*.*"))) == 1
+        assert list(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.tensorflow

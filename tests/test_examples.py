@@ -53,7 +53,13 @@ def without_tracing(monkeypatch):
 def check_accuracies(printed):
     for network in ("outer network", "inner network"):
         assert re.search(rf"{network}: \d+\.\d%", printed)
-    assert re.search(r"it covers \d+\.\d% of the unlabeled images", printed)
+    check_trusted_set(printed)
+
+
+def check_trusted_set(printed):
+    right = r"(\d+\.\d% of its labels are right, and )?"
+    covers = r"it covers \d+\.\d% of the unlabeled images"
+    assert re.search(rf"^Trusted set: {right}{covers}$", printed, re.MULTILINE)
 
 
 def test_digits(run):
@@ -61,7 +67,7 @@ def test_digits(run):
     assert "Test accuracy (%), 20 labels" in printed
     for method in ("supervised", "outer network", "KD-FixMatch"):
         assert re.search(rf"^  {method} +\d+\.\d$", printed, re.MULTILINE)
-    assert re.search(r"precision .*% coverage \d+\.\d%$", printed, re.MULTILINE)
+    check_trusted_set(printed)
     difference = re.search(r"difference to the live model: (\S+)", printed)
     assert float(difference[1]) < 1e-5
 

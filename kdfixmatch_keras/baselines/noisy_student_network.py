@@ -44,7 +44,8 @@ class NoisyStudentNetwork(PseudoLabelNetwork):
         super().__init__(student, seed=seed, **kwargs)
         self.dropout = dropout
 
-    def _view(self, images: Any, training: bool) -> Any:
+    def student_view(self, images: Any, training: bool) -> Any:
+        """A strong view."""
         return self._strong_view(images, training)
 
     def get_config(self) -> dict[str, Any]:

@@ -29,10 +29,10 @@ class UnlabeledTermNetwork(FixMatch):
         """
         if not isinstance(inputs, dict):
             return super().call(inputs, training=training)
-        labeled = self._view(inputs["labeled"], training)
+        labeled = self.student_view(inputs["labeled"], training)
         if "unlabeled" not in inputs:
             return {"labeled": self.student(labeled, training=training)}
-        views = [labeled, self._view(inputs["unlabeled"], training)]
+        views = [labeled, self.student_view(inputs["unlabeled"], training)]
         logits = self.student(ops.concatenate(views, axis=0), training=training)
         num_labeled = ops.shape(labeled)[0]
         return {
@@ -41,7 +41,7 @@ class UnlabeledTermNetwork(FixMatch):
             **self.target_outputs(inputs["unlabeled"], training),
         }
 
-    def _view(self, images: Any, training: bool) -> Any:
+    def student_view(self, images: Any, training: bool) -> Any:
         """What the student sees of any image."""
         return self._weak_view(images, training)
 

@@ -52,11 +52,6 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
 
 
-def is_image(file: Path) -> bool:
-    """Whether a file has the name of an image."""
-    return file.suffix.lower()[1:] in EXTENSIONS
-
-
 def _walk(folder: Path, ancestors: tuple[Path, ...]) -> list[Path]:
     resolved = folder.resolve()
     if resolved in ancestors:
@@ -67,7 +62,7 @@ def _walk(folder: Path, ancestors: tuple[Path, ...]) -> list[Path]:
             continue
         if entry.is_dir():
             files += _walk(entry, (*ancestors, resolved))
-        elif is_image(entry):
+        elif entry.suffix.lower()[1:] in EXTENSIONS:
             files.append(entry)
     return files
 
