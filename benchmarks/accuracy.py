@@ -30,7 +30,7 @@ from methods import GROUPS, METHODS, Task
 from store import OPTIONS, Store, option
 
 from kdfixmatch_keras import KDFixMatch, datasets
-from kdfixmatch_keras.kdfixmatch import default_outer_epochs
+from kdfixmatch_keras.kdfixmatch import INNER_INITS, default_outer_epochs
 
 # What every method gets, by data set. KD-FixMatch trains its inner network for `epochs`
 # epochs and its outer one for half as many.
@@ -148,6 +148,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             f"KDFixMatch.{name}": parameter.default
             for name, parameter in inspect.signature(KDFixMatch).parameters.items()
         },
+        "INNER_INITS": INNER_INITS,
     }
 
 

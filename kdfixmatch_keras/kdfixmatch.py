@@ -12,7 +12,7 @@ from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
 # How much of the outer network's weights the inner network starts with.
-INNER_INITS = {"fresh": 0.0, "shrunk": 0.25, "outer": 1.0}
+INNER_INITS = {"fresh": 0.0, "shrunk": 0.5, "outer": 1.0}
 
 
 def default_outer_epochs(epochs: int) -> int:
@@ -86,8 +86,8 @@ class KDFixMatch(ImageClassifier):
             `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         inner_init: What the inner network starts from. `"fresh"`: what the outer
             network started from, `weights` or random ones, as in the paper.
-            `"outer"`: the outer network's teacher. `"shrunk"`: a quarter of the
-            latter and three quarters of the former, after Ash and Adams: what has
+            `"outer"`: the outer network's teacher. `"shrunk"`: half of the
+            latter and half of the former, after Ash and Adams: what has
             been learned stays within reach, and its mistakes are not settled.
         seed: Integer of at least 0 that fixes a run, bit for bit on a CPU; or None.
 

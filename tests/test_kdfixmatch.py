@@ -521,7 +521,7 @@ def test_arguments_of_another_kind_are_refused_at_once(name):
 
 
 @weak_trusted_set
-@pytest.mark.parametrize("inner_init, share", [("fresh", 0), ("shrunk", 0.25)])
+@pytest.mark.parametrize("inner_init, share", [("fresh", 0), ("shrunk", 0.5)])
 def test_inner_network_starts_from_a_share_of_the_outer_one(inner_init, share):
     still = keras.optimizers.SGD(0.0)
     model = quick_model(inner_init=inner_init, tau_select=0.0, optimizer=still)
