@@ -86,9 +86,9 @@ class KDFixMatch(ImageClassifier):
             `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         inner_init: What the inner network starts from. `"fresh"`: what the outer
             network started from, `weights` or random ones, as in the paper.
-            `"outer"`: the outer network's teacher. `"shrunk"`: half of the
-            latter and half of the former, after Ash and Adams: what has
-            been learned stays within reach, and its mistakes are not settled.
+            `"outer"`: the outer network's teacher. `"shrunk"`: half-way between the
+            two, after Ash and Adams: what has been learned stays within reach, and
+            its mistakes are not settled.
         seed: Integer of at least 0 that fixes a run, bit for bit on a CPU; or None.
 
     Attributes:
