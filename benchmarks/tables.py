@@ -71,15 +71,7 @@ def _filters(
     rows = [
         [
             METHODS[method].title,
-            *(
-                " / ".join(
-                    mean_and_deviation(
-                        by_seed(cells, n, method, f"trusted_{name}"), seeds
-                    )
-                    for name in ("precision", "coverage", "share")
-                )
-                for n in numbers
-            ),
+            *(_trusted_figures(cells, n, method, seeds) for n in numbers),
         ]
         for method in methods
         if any(c["method"] == method and "trusted_coverage" in c for c in cells)
@@ -93,6 +85,15 @@ def _filters(
         "",
         *_table(["method", *(f"{n} labels" for n in numbers)], rows),
     ]
+
+
+def _trusted_figures(cells: Cells, labels: int, method: str, seeds: int) -> str:
+    """Precision, coverage and share of the trusted set, "" before it is measured."""
+    figures = [
+        mean_and_deviation(by_seed(cells, labels, method, f"trusted_{name}"), seeds)
+        for name in ("precision", "coverage", "share")
+    ]
+    return " / ".join(figures) if any(figures) else ""
 
 
 def _verdicts(cells: Cells, numbers: list[int], seeds: int) -> list[str]:
