@@ -61,7 +61,7 @@ def train(channels=3, **changes):
         "seed": 0,
     }
     model = KDFixMatch(**{**settings, **changes})
-    model.fit((images, labels), images, epochs=1, steps_per_epoch=10, verbose=0)
+    model.fit((images, labels), images, epochs=1, steps_per_epoch=20, verbose=0)
     spread = model.predict(smooth_images(20, seed=1)[..., :channels])[:, 0]
     assert spread.max() - spread.min() > 0.05
     return model
