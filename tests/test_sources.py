@@ -291,13 +291,52 @@ class TestFolderSource:
         with pytest.raises(ValueError, match=r"cannot be read: .*cut\.png \("):
             FolderSource(folder)
 
-    def test_lazy_truncated_is_named_when_read(self, folder):
+    def test_truncated_is_named_at_construction_without_a_cache(self, folder):
         file = folder / "003.png"
         file.write_bytes(file.read_bytes()[:60])
-        source = FolderSource(folder, cache_bytes=0)
-        assert source[[2, 4]].shape == (2, 6, 5, 3)
         with pytest.raises(ValueError, match=r"cannot be read: .*003\.png"):
-            source[[2, 3]]
+            FolderSource(folder, cache_bytes=0)
+
+    @pytest.mark.parametrize("option", [{"cache_bytes": 0}, {"read_once": True}])
+    def test_file_that_breaks_later_is_named_when_read(self, folder, option):
+        source = FolderSource(folder, **option)
+        (folder / "003.png").write_bytes((folder / "003.png").read_bytes()[:60])
+        (folder / "005.png").unlink()
+        assert source[[2, 4]].shape == (2, 6, 5, 3)
+        with pytest.raises(ValueError, match=r"2 that .*003\.png.*005.*no such file"):
+            source[[2, 3, 5]]
+
+    @pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+    def test_unreadable_files_can_be_left_out(self, folder, images, cache_bytes):
+        cut, empty = folder / "001.png", folder / "004.png"
+        cut.write_bytes(cut.read_bytes()[:60])
+        empty.write_bytes(b"")
+        (folder / "link.png").symlink_to("nowhere.png")
+        source = FolderSource(folder, on_error="skip", cache_bytes=cache_bytes)
+        assert source.names == ["000.png", "002.png", "003.png", "005.png", "006.png"]
+        assert [file.name for file in source.files] == source.names
+        np.testing.assert_array_equal(read_all(source), images[[0, 2, 3, 5, 6]])
+        reasons = {file.name: reason for file, reason in source.skipped.items()}
+        assert set(reasons) == {"001.png", "004.png", "link.png"}
+        assert reasons["004.png"] == "an empty file"
+        assert reasons["link.png"] == "a link to nothing"
+
+    def test_all_unreadable_is_refused_even_if_skipped(self, folder):
+        for file in folder.iterdir():
+            file.write_bytes(file.read_bytes()[:60])
+        with pytest.raises(ValueError, match="7 that cannot be read"):
+            FolderSource(folder, on_error="skip")
+
+    def test_unknown_on_error(self, folder):
+        with pytest.raises(ValueError, match="`on_error` must be one of 'raise'"):
+            FolderSource(folder, on_error="ignore")
+
+    # Pillow warns as well, when it opens the file.
+    @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+    def test_huge_image_is_refused_before_it_is_decoded(self, folder):
+        Image.new("1", (10_000, 9_000)).save(folder / "huge.png")
+        with pytest.raises(ValueError, match=r"huge\.png \(10000 x 9000 pixels, more"):
+            FolderSource(folder, image_size=(6, 5))
 
     def test_at_most_five_unreadable_are_named(self, folder):
         for file in folder.iterdir():
@@ -308,6 +347,16 @@ class TestFolderSource:
 
 
 class TestLabeledSource:
+    def test_skipped_files_take_their_labels_with_them(self, class_folder, images):
+        (class_folder / "cat" / "002.png").write_bytes(b"")
+        data = labeled_source(class_folder, on_error="skip")
+        assert data.labels.tolist() == [0, 0, 0, 1, 1, 1]
+        np.testing.assert_array_equal(read_all(data.images), images[[0, 4, 6, 1, 3, 5]])
+        for name in ("000.png", "004.png", "006.png"):
+            (class_folder / "cat" / name).write_bytes(b"")
+        with pytest.raises(ValueError, match="no image in cat"):
+            labeled_source(class_folder, on_error="skip")
+
     @pytest.mark.parametrize(
         "labels",
         [

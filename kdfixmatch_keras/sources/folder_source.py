@@ -8,7 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import UnidentifiedImageError
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.sources.image_files import (
     EXTENSIONS,
     PathLike,
@@ -27,6 +29,8 @@ from kdfixmatch_keras.sources.pixels import (
 
 Result = TypeVar("Result")
 
+ON_ERROR = ("raise", "skip")
+
 
 class FolderSource(ImageSource):
     """Images in files, in the sorted order of their relative paths.
@@ -36,9 +40,9 @@ class FolderSource(ImageSource):
     grayscale; every other mode becomes RGB, without alpha. Of an animation the
     first frame is read. EXIF orientation is not applied.
 
-    Every file's header is read at once, so sizes and unreadable files are known
-    before training starts. If all pixels fit in `cache_bytes`, they are decoded at
-    once too; else each batch is decoded as it is read, in threads.
+    Every file is decoded once at the start, so that none fails in the middle of
+    training, and kept in memory if all of them fit in `cache_bytes`; else each batch
+    is decoded again as it is read, in threads.
 
     Args:
         folder_or_files: A folder, or a list of image files, whose order is kept.
@@ -48,14 +52,18 @@ class FolderSource(ImageSource):
         cache_bytes: Most memory, in bytes, that decoded images may take.
         root: Folder that holds all `files` and that names are relative to. `None`:
             the folder, or the files' common parent.
+        on_error: `"raise"`, or `"skip"` to leave out the files that cannot be read.
+        read_once: Whether each image is needed only once. Then only headers are
+            read at the start, and nothing is kept in memory.
         argument: Name that error messages give to `folder_or_files`.
 
     Attributes:
         files: Path of each image.
+        skipped: Reason by path, for each file that was left out.
 
     Raises:
-        ValueError: If there is no such folder or no image, an image cannot be read,
-            or sizes differ and `image_size` is `None`.
+        ValueError: If there is no such folder or no image, an image cannot be read
+            and `on_error` is `"raise"`, or sizes differ and `image_size` is `None`.
     """
 
     def __init__(
@@ -66,11 +74,14 @@ class FolderSource(ImageSource):
         *,
         cache_bytes: int = 1 << 30,
         root: PathLike | None = None,
+        on_error: str = "raise",
+        read_once: bool = False,
         argument: str = "folder_or_files",
     ) -> None:
-        """Reads every header, and every image if they fit in `cache_bytes`."""
+        """Reads every header, and every image unless `read_once`."""
         size = check_image_size(image_size)
         check_channels(channels)
+        validation.check_choice("on_error", on_error, ON_ERROR)
         if isinstance(folder_or_files, (str, os.PathLike)):
             root = check_folder(folder_or_files, argument)
             self.files = find_images(root)
@@ -84,17 +95,30 @@ class FolderSource(ImageSource):
             )
         if root is None:
             root = os.path.commonpath([file.parent for file in self.files])
-        names = [file.relative_to(root).as_posix() for file in self.files]
         self._argument = argument
+        self.skipped: dict[Path, str] = {}
 
-        headers = list(_in_threads(read_header, self.files, argument))
+        readable = self._readable(read_header, self.files)
+        headers = [header for _, header in readable]
+        self.files = [file for file, _ in readable]
+        if on_error == "raise" or not self.files:
+            _raise_if_any(self.skipped, argument)
+        names = [file.relative_to(root).as_posix() for file in self.files]
         size = size or _common_size([own for own, _ in headers], names, argument)
         has_colour = any(colour for _, colour in headers)
         super().__init__((*size, channels or (3 if has_colour else 1)), names)
 
         self._cache: Images | None = None
+        if read_once:
+            return
         if len(names) * int(np.prod(self.image_shape)) <= cache_bytes:
-            self._cache = self._decode(self.files)
+            kept = self._fill_cache()
+        else:
+            kept = [file for file, _ in self._readable(self._check, self.files)]
+        if on_error == "raise" or not kept:
+            _raise_if_any(self.skipped, argument)
+        self.files = kept
+        self.names = [file.relative_to(root).as_posix() for file in kept]
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -104,55 +128,114 @@ class FolderSource(ImageSource):
         if self._cache is not None:
             cached: Images = self._cache[indices]
             return cached
-        return self._decode([self.files[index] for index in indices])
-
-    def _decode(self, files: list[Path]) -> Images:
-        def read(file: Path) -> Images:
-            batch = conform(read_pixels(file)[np.newaxis], self.image_shape)
-            return batch.reshape(self.image_shape)
-
-        images = np.empty((len(files), *self.image_shape), dtype=np.uint8)
-        for position, image in enumerate(_in_threads(read, files, self._argument)):
-            images[position] = image
+        failures: dict[Path, str] = {}
+        images = np.empty((len(indices), *self.image_shape), dtype=np.uint8)
+        files = [self.files[index] for index in indices]
+        for row, (file, image, failure) in enumerate(try_files(self._decode, files)):
+            if image is None:
+                failures[file] = failure
+            else:
+                images[row] = image
+        _raise_if_any(failures, self._argument)
         return images
 
+    def _readable(
+        self, read: Callable[[Path], Result], files: list[Path]
+    ) -> list[tuple[Path, Result]]:
+        """Reads each file, and notes those that fail."""
+        results = []
+        for file, result, failure in try_files(read, files):
+            if result is None:
+                self.skipped[file] = failure
+            else:
+                results.append((file, result))
+        return results
 
-def _in_threads(
-    read: Callable[[Path], Result], files: list[Path], argument: str
-) -> Iterator[Result]:
-    """Yields `read(file)` for each file, in order, and names those that fail.
+    def _fill_cache(self) -> list[Path]:
+        """Decodes every file into memory, and returns those that could be read."""
+        cache = np.empty((len(self.files), *self.image_shape), dtype=np.uint8)
+        kept: list[Path] = []
+        for file, image, failure in try_files(self._decode, self.files):
+            if image is None:
+                self.skipped[file] = failure
+            else:
+                cache[len(kept)] = image
+                kept.append(file)
+        self._cache = cache[: len(kept)]
+        return kept
 
-    Every file is tried before the error is raised, so one run names them all.
+    def _decode(self, file: Path) -> Images:
+        return read_image(file, self.image_shape)
+
+    def _check(self, file: Path) -> bool:
+        read_pixels(file)
+        return True
+
+
+def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
+    """Decodes an image and brings it to a shape.
+
+    Args:
+        file: Path of the image.
+        image_shape: `(height, width, channels)` of the result, channels 1 or 3.
+
+    Returns:
+        uint8 array of shape `image_shape`.
 
     Raises:
-        ValueError: At the end, if any file could not be read.
+        ValueError: If its pixels have no 8-bit meaning.
+        OSError: If it cannot be decoded. Pillow raises others too.
+    """
+    batch = conform(read_pixels(file)[np.newaxis], image_shape)
+    return batch.reshape(image_shape)
+
+
+def try_files(
+    read: Callable[[Path], Result], files: Sequence[Path]
+) -> Iterator[tuple[Path, Result | None, str]]:
+    """Reads files in threads, in order, whatever happens to some of them.
+
+    Args:
+        read: What to do with each; must not return None.
+        files: The files.
+
+    Yields:
+        The file, `read(file)` or None if that failed, and the reason of the failure.
     """
 
-    def attempt(file: Path) -> tuple[Result | None, str]:
+    def attempt(file: Path) -> tuple[Path, Result | None, str]:
         try:
-            return read(file), ""
+            return file, read(file), ""
         # Pillow's decoders raise OSError, SyntaxError, struct.error and others.
         except Exception as error:
-            # Pillow's own message may hold the path, and the address of a stream.
-            reason = type(error).__name__ if str(file) in str(error) else str(error)
-            return None, f"{file} ({reason or type(error).__name__})"
+            return file, None, _reason(file, error)
 
-    failures: list[str] = []
     # A pool per call: threads kept for long would not survive a fork.
     workers = max(1, min(len(files), os.cpu_count() or 1, 16))
     with ThreadPoolExecutor(workers) as pool:
-        for result, failure in pool.map(attempt, files):
-            if result is None:
-                failures.append(failure)
-            else:
-                yield result
-    if failures:
-        more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
-        raise ValueError(
-            f"`{argument}` must hold only readable images. Received: "
-            f"{len(failures)} that cannot be read: {', '.join(failures[:5])}{more}. "
-            "Repair or remove them."
-        )
+        yield from pool.map(attempt, files)
+
+
+def _reason(file: Path, error: Exception) -> str:
+    if not file.exists():
+        return "a link to nothing" if file.is_symlink() else "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image" if file.stat().st_size else "an empty file"
+    # Pillow's own message may hold the path, and the address of a stream.
+    if not str(error) or str(file) in str(error):
+        return type(error).__name__
+    return str(error)
+
+
+def _raise_if_any(failures: dict[Path, str], argument: str) -> None:
+    if not failures:
+        return
+    named = [f"{file} ({reason})" for file, reason in failures.items()]
+    more = f" and {len(named) - 5} more" if len(named) > 5 else ""
+    raise ValueError(
+        f"`{argument}` must hold only readable images. Received: {len(named)} that "
+        f"cannot be read: {', '.join(named[:5])}{more}. Repair or remove them."
+    )
 
 
 def _common_size(

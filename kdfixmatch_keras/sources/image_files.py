@@ -10,6 +10,9 @@ from kdfixmatch_keras.sources.pixels import Images
 
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff")
 
+# What Pillow warns of: beyond it lies twice that, which it refuses.
+MAX_PIXELS = 89_478_485
+
 PathLike = str | os.PathLike[str]
 
 
@@ -75,8 +78,13 @@ def read_header(file: Path) -> tuple[tuple[int, int], bool]:
 
     Returns:
         `(height, width)`, and whether the image has colour.
+
+    Raises:
+        ValueError: If it has more than `MAX_PIXELS` pixels.
+        OSError: If it is no image. Pillow raises others too.
     """
     with Image.open(file) as image:
+        _check_pixels(image)
         return (image.height, image.width), not _is_gray(image.mode)
 
 
@@ -91,10 +99,12 @@ def read_pixels(file: Path) -> Images:
         has colour.
 
     Raises:
-        ValueError: If its pixels have no 8-bit meaning.
+        ValueError: If its pixels have no 8-bit meaning, or are more than
+            `MAX_PIXELS`.
         OSError: If it cannot be decoded. Pillow raises others too.
     """
     with Image.open(file) as image:
+        _check_pixels(image)
         if image.mode.startswith("I"):
             return _high_byte(image)
         if _is_gray(image.mode):
@@ -105,6 +115,15 @@ def read_pixels(file: Path) -> Images:
             # Straight to RGB, Pillow warns about what is dropped on purpose here.
             return np.array(image.convert("RGBA"))[..., :3]
         return np.array(image.convert("RGB"))
+
+
+def _check_pixels(image: Image.Image) -> None:
+    """Refuses an image that would fill the memory, before it is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} that "
+            "are read; make it smaller"
+        )
 
 
 def _is_gray(mode: str) -> bool:

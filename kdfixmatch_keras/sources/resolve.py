@@ -39,6 +39,8 @@ def labeled_source(
     channels: int | None = None,
     class_names: Sequence[str] | None = None,
     *,
+    on_error: str = "raise",
+    read_once: bool = False,
     argument: str = "labeled",
 ) -> LabeledImages:
     """Makes random-access labeled images of what a user passes.
@@ -54,6 +56,8 @@ def labeled_source(
             labels must then be in [0, K), or sub-folders have these names, and a
             class may be absent. `None`: the data defines the classes: at least two,
             each with an image; a folder's are its sub-folders in sorted order.
+        on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
+        read_once: Whether each image is needed only once; see `FolderSource`.
         argument: Name that error messages give to `data`.
 
     Returns:
@@ -68,7 +72,15 @@ def labeled_source(
     names = None if class_names is None else list(class_names)
     if isinstance(data, (str, os.PathLike)):
         folder = check_folder(data, argument)
-        return _labeled_folder(folder, image_size, channels, names, argument)
+        return _labeled_folder(
+            folder,
+            names,
+            image_size=image_size,
+            channels=channels,
+            on_error=on_error,
+            read_once=read_once,
+            argument=argument,
+        )
     if isinstance(data, LabeledImages):
         _check_labeled_images(data, image_size, channels, names, argument)
         return data
@@ -101,6 +113,8 @@ def unlabeled_source(
     image_size: Sequence[int] | None = None,
     channels: int | None = None,
     *,
+    on_error: str = "raise",
+    read_once: bool = False,
     argument: str = "unlabeled",
 ) -> ImageSource:
     """Makes random-access images of what a user passes.
@@ -111,6 +125,8 @@ def unlabeled_source(
             `ImageSource`, which is returned as it is.
         image_size: `(height, width)` that images are resized to. `None`: their own.
         channels: 1 or 3. `None`: those of the data.
+        on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
+        read_once: Whether each image is needed only once; see `FolderSource`.
         argument: Name that error messages give to `data`.
 
     Returns:
@@ -135,7 +151,14 @@ def unlabeled_source(
     if isinstance(data, np.ndarray):
         return ArraySource(data, image_size, channels, argument=argument)
     if isinstance(data, (str, os.PathLike)):
-        return FolderSource(data, image_size, channels, argument=argument)
+        return FolderSource(
+            data,
+            image_size,
+            channels,
+            on_error=on_error,
+            read_once=read_once,
+            argument=argument,
+        )
     if is_dataset(data):
         source, _ = spool_dataset(data, False, image_size, channels, argument=argument)
         return source
@@ -184,11 +207,7 @@ def _check_labeled_images(
 
 
 def _labeled_folder(
-    folder: Path,
-    image_size: Sequence[int] | None,
-    channels: int | None,
-    class_names: list[str] | None,
-    argument: str,
+    folder: Path, class_names: list[str] | None, *, argument: str, **reading: Any
 ) -> LabeledImages:
     found = sorted(
         entry.name
@@ -196,26 +215,35 @@ def _labeled_folder(
         if entry.is_dir() and not entry.name.startswith(".")
     )
     files = find_images(folder)
-    classes = [file.relative_to(folder).parts[0] for file in files]
     _check_folder_classes(folder, found, files, class_names, argument)
-    if class_names is None:
-        class_names = found
-        empty = sorted(set(found) - set(classes))
-        if empty:
-            raise ValueError(
-                f"`{argument}` must hold at least one image in each class's "
-                f"sub-folder (a file that ends in .{', .'.join(EXTENSIONS)}). "
-                f"Received: no image in {', '.join(empty)}"
-            )
-        if len(found) < 2:
-            raise ValueError(
-                f"`{argument}` must hold images of at least two classes. Received: "
-                f"the one sub-folder {found[0]}"
-            )
-    images = FolderSource(files, image_size, channels, root=folder, argument=argument)
+    defines_classes = class_names is None
+    class_names = found if class_names is None else class_names
+    if defines_classes and len(found) < 2:
+        raise ValueError(
+            f"`{argument}` must hold images of at least two classes. Received: "
+            f"the one sub-folder {found[0]}"
+        )
+    if defines_classes:
+        _check_none_empty(folder, found, files, argument)
+    images = FolderSource(files, root=folder, argument=argument, **reading)
+    if defines_classes:
+        _check_none_empty(folder, found, images.files, argument)
     number = {name: index for index, name in enumerate(class_names)}
-    labels = np.array([number[name] for name in classes], dtype=np.int32)
-    return LabeledImages(images, labels, class_names)
+    labels = [number[file.relative_to(folder).parts[0]] for file in images.files]
+    return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
+
+
+def _check_none_empty(
+    folder: Path, found: list[str], files: list[Path], argument: str
+) -> None:
+    """Refuses a class of which there is no image that can be read."""
+    empty = sorted(set(found) - {file.relative_to(folder).parts[0] for file in files})
+    if empty:
+        raise ValueError(
+            f"`{argument}` must hold at least one image in each class's "
+            f"sub-folder (a file that ends in .{', .'.join(EXTENSIONS)}). "
+            f"Received: no image in {', '.join(empty)}"
+        )
 
 
 def _check_folder_classes(

@@ -1,0 +1,215 @@
+"""Labels in a CSV file: which images of a folder have one, and which have none."""
+
+import csv
+import difflib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kdfixmatch_keras.sources.folder_source import FolderSource
+from kdfixmatch_keras.sources.image_files import PathLike, check_folder, find_images
+from kdfixmatch_keras.sources.resolve import LabeledImages
+
+COLUMNS = ["file", "label"]
+
+
+def split_folder(
+    folder: PathLike,
+    labels_file: PathLike,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
+    *,
+    on_error: str = "raise",
+    allow_single: bool = False,
+    folder_argument: str = "folder",
+    file_argument: str = "labels_file",
+) -> tuple[LabeledImages, FolderSource]:
+    """Divides a folder into the images that a CSV file labels and the others.
+
+    The file has the columns file,label in UTF-8. Its files are paths relative to
+    `folder`, or absolute; the classes are its labels in sorted order. Whatever it does
+    not name is unlabeled.
+
+    Example:
+        >>> labeled, unlabeled = split_folder("photos", "labels.csv", (96, 96))
+        >>> model.fit(labeled, unlabeled)  # doctest: +SKIP
+
+    Args:
+        folder: Folder of images, flat or nested.
+        labels_file: The CSV file.
+        image_size: `(height, width)` that images are resized to. `None`: their own.
+        channels: 1 or 3. `None`: those of the labeled images.
+        on_error: `"raise"`, or `"skip"` to leave out images that cannot be read.
+        allow_single: Whether a label may be used once. It often is a misspelling.
+        folder_argument: Name that error messages give to `folder`.
+        file_argument: Name that error messages give to `labels_file`.
+
+    Returns:
+        The labeled images and the unlabeled ones.
+
+    Raises:
+        ValueError: If the CSV file is not as described, or names a file that is not
+            there or the same file twice; or images cannot be read.
+    """
+    root = check_folder(folder, folder_argument)
+    files, labels = read_labels_file(
+        labels_file, root, allow_single=allow_single, argument=file_argument
+    )
+    named = {file.resolve() for file in files}
+    others = [file for file in find_images(root) if file.resolve() not in named]
+    if not others:
+        raise ValueError(
+            f"`{folder_argument}` must hold images that `{file_argument}` does not "
+            f"label. Received: {str(root)!r}, of which all {len(files)} are labeled"
+        )
+    images = FolderSource(
+        files, image_size, channels, on_error=on_error, argument=file_argument
+    )
+    unlabeled = FolderSource(
+        others,
+        image_size,
+        images.image_shape[-1],
+        root=root,
+        on_error=on_error,
+        argument=folder_argument,
+    )
+    class_names = sorted(set(labels))
+    number = {name: index for index, name in enumerate(class_names)}
+    label_of = dict(zip(files, labels, strict=True))
+    kept = [number[label_of[file]] for file in images.files]
+    empty = sorted(set(class_names) - {class_names[index] for index in kept})
+    if empty:
+        raise ValueError(
+            f"`{file_argument}` must name at least one readable image of each class. "
+            f"Received: none of {', '.join(empty)}"
+        )
+    return LabeledImages(images, np.array(kept, np.int32), class_names), unlabeled
+
+
+def read_labels_file(
+    path: PathLike,
+    folder: Path,
+    *,
+    allow_single: bool = False,
+    argument: str = "labels_file",
+) -> tuple[list[Path], list[str]]:
+    """Reads and checks a file of labels; opens no image.
+
+    Args:
+        path: CSV file in UTF-8 with the columns file,label.
+        folder: Folder that relative paths start from.
+        allow_single: Whether a label may be used once.
+        argument: Name that error messages give to `path`.
+
+    Returns:
+        Paths of the labeled images, in the order of the lines, and their labels.
+
+    Raises:
+        ValueError: If the file is not as described. The message names the line.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is no such file"
+        raise ValueError(
+            f"`{argument}` must be a CSV file. Received: {str(path)!r} ({found})"
+        )
+    files: list[Path] = []
+    labels: list[str] = []
+    line_of: dict[Path, int] = {}
+    try:
+        # With or without the byte order mark that spreadsheets write.
+        with open(path, newline="", encoding="utf-8-sig") as opened:
+            reader = csv.reader(opened, strict=True)
+            _check_header(next(reader, []), path, argument)
+            for row in reader:
+                if not row:
+                    continue
+                file, label = _check_row(row, folder, path, reader.line_num, argument)
+                identity = file.resolve()
+                if identity in line_of:
+                    raise ValueError(
+                        f"`{argument}` must name each file once. Received: {row[0]} in "
+                        f"lines {line_of[identity]} and {reader.line_num} of {path}"
+                    )
+                line_of[identity] = reader.line_num
+                files.append(file)
+                labels.append(label)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`{argument}` must be a CSV file in UTF-8. Received: {str(path)!r} "
+            f"({error.reason} at byte {error.start}). Save it again as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise ValueError(
+            f"`{argument}` must be a CSV file. Received: {str(path)!r} ({error} in "
+            f"line {reader.line_num})"
+        ) from error
+    _check_labels(files, labels, path, allow_single, argument)
+    return files, labels
+
+
+def _check_header(header: list[str], path: Path, argument: str) -> None:
+    if header != COLUMNS:
+        raise ValueError(
+            f"`{argument}` must have the columns {','.join(COLUMNS)}, named so in its "
+            f"first line. Received: {','.join(header) or 'an empty line'} in {path}"
+        )
+
+
+def _check_row(
+    row: list[str], folder: Path, path: Path, line: int, argument: str
+) -> tuple[Path, str]:
+    if len(row) != len(COLUMNS):
+        raise ValueError(
+            f"`{argument}` must have two values in each line. Received: {len(row)} in "
+            f"line {line} of {path}: {','.join(row)}. Put a name with a comma in "
+            "double quotes."
+        )
+    name, label = row
+    if not label.strip() or label != label.strip():
+        raise ValueError(
+            f"`{argument}` must have a label, without spaces around it, in each line. "
+            f"Received: {label!r} for {name} in line {line} of {path}. Leave out the "
+            "lines of unlabeled images."
+        )
+    file = folder / name
+    if not name or not file.is_file():
+        found = "is a folder" if name and file.is_dir() else "is not there"
+        raise ValueError(
+            f"`{argument}` must name image files relative to {folder}. Received: "
+            f"{name!r} in line {line} of {path}, which {found}{_near(file)}"
+        )
+    return file, label
+
+
+def _near(file: Path) -> str:
+    """The question whether a neighbour was meant, if one has a similar name."""
+    if not file.parent.is_dir():
+        return ""
+    names = os.listdir(file.parent)
+    near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.8)
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
+def _check_labels(
+    files: list[Path], labels: list[str], path: Path, allow_single: bool, argument: str
+) -> None:
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise ValueError(
+            f"`{argument}` must name images of at least two classes. Received: "
+            f"{len(files)} line(s) with {len(counts)} label(s) in {path}"
+        )
+    single = [label for label, count in counts.items() if count == 1]
+    if single and not allow_single:
+        label = single[0]
+        near = difflib.get_close_matches(label, [*(set(counts) - {label})], n=1)
+        hint = f", where {near[0]!r} was perhaps meant" if near else ""
+        raise ValueError(
+            f"`{argument}` must use each label at least twice, unless single ones are "
+            f"allowed. Received: {label!r} for {files[labels.index(label)]} alone{hint}"
+            + (f"; and {len(single) - 1} more used once" if len(single) > 1 else "")
+        )

@@ -1,0 +1,128 @@
+"""A CSV file of labels: what it names is labeled, and nothing is guessed."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdfixmatch_keras.sources import split_folder
+
+NAMES = ["a.png", "b c.png", "sub/d.png", "é.png", "x,y.png", "e.png", "f.png"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Images whose pixels all have the value of their position in `NAMES`."""
+    folder = tmp_path / "photos"
+    for value, name in enumerate(NAMES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / name)
+    return folder
+
+
+def write(photos, text, encoding="utf-8"):
+    path = photos.parent / "labels.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+GOOD = 'file,label\nb c.png,ok\nsub/d.png,bad\né.png,ok\n"x,y.png",bad\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_named_files_are_labeled_and_all_others_are_not(photos, encoding, newline):
+    path = write(photos, GOOD.replace("\n", newline), encoding)
+    labeled, unlabeled = split_folder(photos, path)
+    assert labeled.class_names == ["bad", "ok"]
+    # Image by image: its value is its position in NAMES.
+    values = labeled.images[np.arange(4)][:, 0, 0, 0].tolist()
+    assert [NAMES[value] for value in values] == NAMES[1:5]
+    assert labeled.labels.tolist() == [1, 0, 1, 0]
+    assert unlabeled.names == ["a.png", "e.png", "f.png"]
+    assert unlabeled[np.arange(3)][:, 0, 0, 0].tolist() == [0, 5, 6]
+
+
+def test_absolute_paths_and_blank_lines(photos):
+    text = f"file,label\n{photos / 'a.png'},x\n\nb c.png,x\ne.png,y\nf.png,y\n"
+    labeled, unlabeled = split_folder(photos, write(photos, text))
+    assert labeled.labels.tolist() == [0, 0, 1, 1]
+    assert unlabeled.names == ["sub/d.png", "x,y.png", "é.png"]
+
+
+def test_a_labeled_image_outside_the_folder(photos, tmp_path):
+    other = tmp_path / "other.png"
+    Image.fromarray(np.full((4, 4), 99, np.uint8)).save(other)
+    text = f"file,label\n{other},x\na.png,x\ne.png,y\nf.png,y\n"
+    labeled, _ = split_folder(photos, write(photos, text))
+    assert labeled.images[[0]][0, 0, 0, 0] == 99
+
+
+def test_unreadable_images_are_skipped_with_their_labels(photos):
+    (photos / "a.png").write_bytes(b"")
+    (photos / "b c.png").write_bytes(b"")
+    labeled, unlabeled = split_folder(photos, write(photos, GOOD), on_error="skip")
+    assert labeled.labels.tolist() == [0, 1, 0]
+    assert labeled.images[np.arange(3)][:, 0, 0, 0].tolist() == [2, 3, 4]
+    assert [file.name for file in labeled.images.skipped] == ["b c.png"]
+    assert unlabeled.names == ["e.png", "f.png"]
+    (photos / "é.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="none of ok"):
+        split_folder(photos, write(photos, GOOD), on_error="skip")
+
+
+def test_a_link_to_a_labeled_image_is_not_unlabeled(photos):
+    os.symlink(photos / "b c.png", photos / "link.png")
+    _, unlabeled = split_folder(photos, write(photos, GOOD))
+    assert "link.png" not in unlabeled.names
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "columns file,label.*Received: an empty line"),
+        ("file;label\na.png;x\n", "columns file,label.*Received: file;label"),
+        ("file,label,split\na.png,x,1\n", "Received: file,label,split"),
+        ("name,label\na.png,x\n", "Received: name,label"),
+        ("a.png,x\nb c.png,y\n", "Received: a.png,x"),
+        ("file,label\n", r"at least two classes.*0 line\(s\)"),
+        ("file,label\na.png,x\ne.png,x\n", "at least two classes"),
+        (GOOD + "gone.png,ok\n", "'gone.png' in line 6 .*is not there"),
+        (GOOD + "B c.png,ok\n", "Did you mean 'b c.png'?"),
+        (GOOD + "sub,ok\n", "'sub' in line 6 .*is a folder"),
+        (GOOD + ",ok\n", "'' in line 6"),
+        (GOOD + "b c.png,ok\n", "b c.png in lines 2 and 6"),
+        (GOOD + "./b c.png,bad\n", "b c.png in lines 2 and 6"),
+        (GOOD + "a.png,okk\n", r"'okk' for .*a\.png alone, where 'ok' was perhaps"),
+        (GOOD + "a.png,\n", "'' for a.png in line 6.*Leave out"),
+        (GOOD + "a.png, ok\n", "' ok' for a.png in line 6"),
+        (GOOD + "a.png\n", "Received: 1 in line 6"),
+        (GOOD + "x,y.png,ok\n", "Received: 3 in line 6.*double quotes"),
+        (GOOD + '"a.png,ok\n', "CSV file.*line"),
+        (GOOD + "a.png,x\ne.png,x\nf.png,x\n", "all 7 are labeled"),
+    ],
+)
+def test_refused(photos, text, message):
+    with pytest.raises(ValueError, match=message) as info:
+        split_folder(photos, write(photos, text))
+    assert "\n" not in str(info.value)
+
+
+def test_labels_used_once_can_be_allowed(photos):
+    path = write(photos, "file,label\na.png,x\ne.png,y\n")
+    with pytest.raises(ValueError, match="and 1 more used once"):
+        split_folder(photos, path)
+    labeled, _ = split_folder(photos, path, allow_single=True)
+    assert labeled.class_names == ["x", "y"]
+
+
+def test_not_utf8(photos):
+    with pytest.raises(ValueError, match="in UTF-8.*at byte"):
+        split_folder(photos, write(photos, GOOD, "latin-1"))
+
+
+@pytest.mark.parametrize(("name", "found"), [("no.csv", "no such"), (".", "a folder")])
+def test_no_such_file(photos, name, found):
+    with pytest.raises(ValueError, match=f"`--labels` must be a CSV file.*{found}"):
+        split_folder(photos, photos / name, file_argument="--labels")
