@@ -184,12 +184,16 @@ class FixMatch(keras.Model):
             training: Whether the augmentations and batch norm are in training mode.
 
         Returns:
-            For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
-            dictionary of float32 logits: `"labeled"` `(B, K)`, `"strong"` `(M, K)`
-            of the student, and `"target"` `(M, K)` without gradient; and of
-            `"weight"`, float32 `(M,)` in [0, 1], how much each target counts.
+            For images, float32 probabilities `(n, K)`: of the teacher, or, in training
+            mode, of the student on a weak view. For a batch, a dictionary of float32
+            logits: `"labeled"` `(B, K)`, `"strong"` `(M, K)` of the student, and
+            `"target"` `(M, K)` without gradient; and of `"weight"`, float32 `(M,)` in
+            [0, 1], how much each target counts.
         """
         if not isinstance(inputs, dict):
+            if training:
+                weak = self._weak_view(inputs, training)
+                return self.probabilities(self.student(weak, training=True))
             return self.probabilities(self.teacher(inputs, training=False))
 
         labeled = self._weak_view(inputs["labeled"], training)
@@ -265,7 +269,8 @@ class FixMatch(keras.Model):
         """Computes the scalar loss and updates the metrics that belong to it."""
         if not isinstance(x, dict):
             self.accuracy.update_state(y, y_pred, sample_weight)
-            return self._probability_loss(y, y_pred, sample_weight)
+            loss = self._probability_loss(y, y_pred, sample_weight)
+            return self._regularized(loss) if training else loss
 
         supervised = self._supervised_loss(y, y_pred["labeled"])
         self.accuracy.update_state(y, y_pred["labeled"])
@@ -288,6 +293,9 @@ class FixMatch(keras.Model):
             self.trusted_share.update_state(
                 ops.cast(from_trusted, "float32"), sample_weight=weight
             )
+        return self._regularized(loss)
+
+    def _regularized(self, loss: Any) -> Any:
         for regularization in self.student.losses:
             loss = loss + ops.cast(regularization, loss.dtype)
         return loss

@@ -1,10 +1,11 @@
 """KD-FixMatch: the three steps of the paper behind `fit`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from kdfixmatch_keras import callbacks as stage_callbacks
 from kdfixmatch_keras import checkpoints, losses, thresholds, validation
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
@@ -93,7 +94,9 @@ class KDFixMatch(ImageClassifier):
 
     Attributes:
         outer: `FixMatch`, the outer network, or None before `fit`.
-        inner: `FixMatch`, the inner network, which predicts; or None.
+        inner: `FixMatch`, the inner network, which predicts; or None. It is a
+            `keras.Model` like any other: `inner.compile(...)` and `inner.fit(images,
+            labels)` train its student on more labels, and its teacher follows.
         trusted_set: `TrustedSet`, or None.
         history: `{"outer" | "inner": {metric: [per epoch]}}`.
         class_names: Names of the `K` classes, or None.
@@ -191,7 +194,7 @@ class KDFixMatch(ImageClassifier):
         epochs: int = 100,
         outer_epochs: int | None = None,
         steps_per_epoch: int | None = None,
-        callbacks: Sequence[Any] | None = None,
+        callbacks: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
         verbose: Any = "auto",
         outer: FixMatch | None = None,
     ) -> dict[str, dict[str, list[float]]]:
@@ -211,7 +214,10 @@ class KDFixMatch(ImageClassifier):
                 up. The paper has as many as `epochs`.
             steps_per_epoch: Batches in an epoch; None for one pass over the
                 unlabeled images.
-            callbacks: Keras callbacks, called in both stages.
+            callbacks: Keras callbacks, called in both stages; or a dictionary of such
+                lists for `"outer"` and `"inner"`. In both stages, `EarlyStopping`
+                starts anew, `CSVLogger` appends, and `TensorBoard` writes to
+                `log_dir/outer` and `log_dir/inner`.
             verbose: As in `keras.Model.fit`; 0 is silent.
             outer: A network trained before, such as `baselines.FixMatch(...).network`
                 or the `outer` of another model; the first step is then left out. It
@@ -242,9 +248,9 @@ class KDFixMatch(ImageClassifier):
         outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
         options: dict[str, Any] = {
             "steps_per_epoch": validation.check_steps(steps_per_epoch),
-            "callbacks": validation.check_callbacks(callbacks),
             "verbose": verbose,
         }
+        callbacks = stage_callbacks.check(callbacks)
         data = self.load_data(labeled, unlabeled, validation_data)
         inner = None
         if outer is not None:
@@ -262,9 +268,10 @@ class KDFixMatch(ImageClassifier):
         )
         if outer is None:
             self.outer = self.new_network("outer", data)
-            self.history["outer"] = self.train(
-                self.outer, data, epochs=outer_epochs, **options
-            )
+            with stage_callbacks.for_stage(callbacks, "outer", True) as chosen:
+                self.history["outer"] = self.train(
+                    self.outer, data, epochs=outer_epochs, callbacks=chosen, **options
+                )
         else:
             self.outer = outer
             self.history["outer"] = {}
@@ -286,14 +293,17 @@ class KDFixMatch(ImageClassifier):
             inner = self._new_inner(data)
         if self.inner_init != "fresh":
             inner.start_from(self.outer, INNER_INITS[self.inner_init])
-        self.history["inner"] = self.train(
-            inner,
-            data,
-            epochs=epochs,
-            trusted_labels=self.trusted_set.dense_labels(),
-            trusted_until=self.trusted_until,
-            **options,
-        )
+        is_first = outer is not None
+        with stage_callbacks.for_stage(callbacks, "inner", is_first) as chosen:
+            self.history["inner"] = self.train(
+                inner,
+                data,
+                epochs=epochs,
+                trusted_labels=self.trusted_set.dense_labels(),
+                trusted_until=self.trusted_until,
+                callbacks=chosen,
+                **options,
+            )
         self.inner = inner
         return self.history
 

@@ -708,6 +708,88 @@ def test_callbacks_are_called_in_both_stages():
 
 
 @weak_trusted_set
+def test_callbacks_of_one_stage():
+    seen = {"outer": [], "inner": []}
+    callbacks = {
+        stage: [
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs, s=stage: seen[s].append(epoch)
+            )
+        ]
+        for stage in seen
+    }
+    model = quick_model(tau_select=0.0)
+    fit_once(model, epochs=2, outer_epochs=1, callbacks=callbacks)
+    assert seen == {"outer": [0], "inner": [0, 1]}
+    with pytest.raises(ValueError, match="Did you mean 'inner'"):
+        fit_once(model, callbacks={"iner": []})
+    with pytest.raises(TypeError, match="list of Keras callbacks"):
+        fit_once(model, callbacks={"inner": keras.callbacks.TerminateOnNaN()})
+
+
+@weak_trusted_set
+@pytest.mark.tensorflow
+def test_files_of_keras_callbacks_hold_both_stages(tmp_path):
+    import tensorflow as tf
+
+    log, events = tmp_path / "log.csv", tmp_path / "events"
+    log.write_text("of an older run\n")
+    logger = keras.callbacks.CSVLogger(log)
+    board = keras.callbacks.TensorBoard(events)
+    model = quick_model(tau_select=0.0)
+    fit_once(model, epochs=3, outer_epochs=2, callbacks=[logger, board])
+    header, *rows = log.read_text().splitlines()
+    assert header.startswith("epoch,accuracy,")
+    assert [row.split(",")[0] for row in rows] == ["0", "1", "0", "1", "2"]
+    written = [float(row.split(",")[header.split(",").index("loss")]) for row in rows]
+    assert written == pytest.approx(
+        model.history["outer"]["loss"] + model.history["inner"]["loss"]
+    )
+    for stage, epochs in (("outer", 2), ("inner", 3)):
+        (file,) = (events / stage / "train").glob("events*")
+        tags = [
+            value.tag
+            for event in tf.compat.v1.train.summary_iterator(str(file))
+            for value in event.summary.value
+        ]
+        assert tags.count("epoch_loss") == epochs
+    # The callbacks are the user's: the next training must not inherit anything.
+    assert not logger.append
+    assert board.log_dir == str(events)
+
+
+@weak_trusted_set
+def test_early_stopping_starts_anew_in_each_stage():
+    stopping = keras.callbacks.EarlyStopping(
+        "val_accuracy", patience=1, min_delta=2, mode="max"
+    )
+    model = quick_model(tau_select=0.0)
+    history = fit_once(
+        model,
+        epochs=9,
+        outer_epochs=9,
+        callbacks=[stopping],
+        validation_data=squares(6, 2),
+    )
+    assert [len(history[stage]["loss"]) for stage in ("outer", "inner")] == [2, 2]
+
+
+def test_inner_network_can_be_tuned_further_as_any_keras_model(trained, tmp_path):
+    # A copy: other tests use the same model.
+    trained[0].save(tmp_path / "model.zip")
+    model = KDFixMatch.load(tmp_path / "model.zip")
+    images, labels = squares(60, 5)
+    wrong = (labels + 1) % 3
+    before = model.predict(images)
+    assert (before.argmax(axis=1) == labels).mean() > 0.9
+    model.inner.ema_decay = 0.0
+    model.inner.compile(optimizer=keras.optimizers.Adam(0.01))
+    history = model.inner.fit(images, wrong, epochs=15, batch_size=20, verbose=0)
+    assert history.history["loss"][-1] < history.history["loss"][0] / 2
+    assert (model.predict(images).argmax(axis=1) == wrong).mean() > 0.9
+
+
+@weak_trusted_set
 def test_silence_one_line_a_stage_and_fit_again_starts_anew(capfd):
     model = quick_model(tau_select=0.0)
     fit_once(model)
