@@ -24,6 +24,13 @@ from numpy.typing import NDArray
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.files import written_aside
 
+REASONS = (
+    "trusted",
+    "confidence below tau_select",
+    "in no cluster",
+    "cluster disagrees",
+)
+
 _FILE_FORMAT = "kdfixmatch_keras.TrustedSet.1"
 
 
@@ -144,6 +151,19 @@ class TrustedSet:
         """
         return np.where(self.trusted, self.pseudo_labels, np.int32(-1))
 
+    def reasons(self) -> list[str]:
+        """Tells why each unlabeled sample is trusted or not.
+
+        Returns:
+            One of `REASONS` for each of the N samples: "trusted", "confidence below
+            tau_select", "in no cluster" for a confident sample that the clustering
+            left out, or "cluster disagrees".
+        """
+        positions = np.select(
+            [self.trusted, ~self.confident, self.cluster < 0], [0, 1, 2], 3
+        )
+        return [REASONS[position] for position in positions]
+
     def audit(self, true_labels: Any) -> dict[str, Any]:
         """Compares the trusted labels with the truth, where somebody knows it.
 
@@ -260,9 +280,7 @@ class TrustedSet:
         """Writes a row per unlabeled sample, with the reason for its fate.
 
         The columns are index, name (if `names` is given), pseudo_label, confidence,
-        cluster, trusted ("true" or "false") and reason: "trusted", "confidence below
-        tau_select", "cluster disagrees", or "in no cluster" for a confident sample
-        that the clustering left out.
+        cluster, trusted ("true" or "false") and reason, as `reasons` tells it.
 
         Args:
             path: File to write, in UTF-8; replaced if it exists.
@@ -290,7 +308,7 @@ class TrustedSet:
         ):
             writer = csv.writer(file)
             writer.writerow(header)
-            for index, reason in enumerate(self._reasons()):
+            for index, reason in enumerate(self.reasons()):
                 label = int(self.pseudo_labels[index])
                 row = [
                     index,
@@ -303,14 +321,6 @@ class TrustedSet:
                 if names is not None:
                     row.insert(1, names[index])
                 writer.writerow(row)
-
-    def _reasons(self) -> list[str]:
-        reasons = np.select(
-            [self.trusted, ~self.confident, self.cluster < 0],
-            ["trusted", "confidence below tau_select", "in no cluster"],
-            "cluster disagrees",
-        )
-        return [str(reason) for reason in reasons]
 
 
 def _share(part: int, whole: int) -> float:

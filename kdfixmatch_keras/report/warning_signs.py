@@ -1,0 +1,162 @@
+"""What looks wrong with a run, in plain words, and what to do about it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Sign = dict[str, str]
+# Below this share of the unlabeled images, nothing to speak of has a target.
+LOW_MASK_RATE = 0.01
+# A smaller class would be called swallowing for a handful of images.
+MIN_SWALLOWED = 0.1
+MAX_NAMES = 8
+
+
+def find(contents: dict[str, Any]) -> list[Sign]:
+    """Looks for signs of a run that has gone wrong.
+
+    Args:
+        contents: What `collect` has gathered.
+
+    Returns:
+        Dictionaries of `"title"`, `"text"` (what was seen) and `"remedy"`.
+    """
+    return [
+        *_diverged(contents),
+        *_worse_than_another(contents),
+        *_too_few_trusted(contents),
+        *_swallowing(contents),
+        *_without_targets(contents),
+    ]
+
+
+def _diverged(contents: dict[str, Any]) -> Iterator[Sign]:
+    for stage, history in contents["history"].items():
+        losses = history.get("loss")
+        if losses and losses[-1] is None:
+            yield {
+                "title": f"The loss of the {stage} network is not a number",
+                "text": "Its training has diverged, and its predictions mean nothing.",
+                "remedy": "Train again with a smaller learning rate, and without "
+                "mixed precision if that is on.",
+            }
+
+
+def _worse_than_another(contents: dict[str, Any]) -> Iterator[Sign]:
+    test = contents["test"]
+    if test is None:
+        return
+    for name, counts in test["inner_against"].items():
+        missing = counts["worse"] - counts["better"]
+        if missing <= 0:
+            continue
+        chance = (
+            "So small a difference can be chance."
+            if counts["p_value"] > 0.05
+            else "So large a difference is hardly chance."
+        )
+        remedy = (
+            "Label more images, or look at the galleries below for wrong labels among "
+            "the trusted ones; raise `tau_select` if there are many."
+        )
+        if name == "supervised":
+            remedy += (
+                " See whether the unlabeled images show the same classes as the "
+                "labeled ones."
+            )
+        yield {
+            "title": f"The inner network is worse than the {name} one",
+            "text": f"It has {missing:,} fewer of the {test['images']:,} test images "
+            f"right. {chance}",
+            "remedy": remedy,
+        }
+
+
+def _too_few_trusted(contents: dict[str, Any]) -> Iterator[Sign]:
+    trusted, names = contents["trusted"], contents["class_names"]
+    lower = f"Lower `tau_select`, which is {trusted['tau_select']:g}"
+    if not trusted["size"]:
+        yield {
+            "title": "No image is trusted",
+            "text": f"Of {contents['num_unlabeled']:,} unlabeled images "
+            f"{trusted['num_confident']:,} were confident enough, and the clustering "
+            "agreed with none. The inner network was trained as if by FixMatch alone.",
+            "remedy": f"{lower}, or train the outer network longer (`outer_epochs`).",
+        }
+        return
+    absent = [
+        name
+        for name, size in zip(names, trusted["per_class"]["trusted"], strict=True)
+        if not size
+    ]
+    if absent:
+        yield {
+            "title": "Nothing is trusted to be " + _listed(absent, "or"),
+            "text": "The inner network learns such classes from their labeled images "
+            "and its own guesses alone, and easily takes them for others.",
+            "remedy": f"Label more images of these classes. Or: {lower[0].lower()}"
+            f"{lower[1:]}, or train the outer network longer (`outer_epochs`).",
+        }
+
+
+def _swallowing(contents: dict[str, Any]) -> Iterator[Sign]:
+    per_class = contents["trusted"]["per_class"]
+    labeled = _shares(per_class["labeled"])
+    predicted = {
+        "outer": _shares(per_class["predicted"]),
+        "inner": _shares(contents["estimates"]["predicted"]),
+    }
+    for number, name in enumerate(contents["class_names"]):
+        expected = labeled[number]
+        # Far more than among the labels: half-way to everything, or several times.
+        limit = max(MIN_SWALLOWED + expected, min(3 * expected, (1 + expected) / 2))
+        large = {
+            network: shares[number]
+            for network, shares in predicted.items()
+            if shares[number] >= limit
+        }
+        if large:
+            seen = " and ".join(
+                f"{share:.0%} by the {network} network"
+                for network, share in large.items()
+            )
+            yield {
+                "title": f"{name} may be swallowing other classes",
+                "text": f"Of the unlabeled images {seen} are taken for it, but of the "
+                f"labeled ones {expected:.0%} are. Unless it really is that frequent, "
+                "other classes are taken for it.",
+                "remedy": "If the labels tell how frequent classes are, train with "
+                "`distribution_alignment=True`. Else label more images of the classes "
+                "that are taken for it.",
+            }
+
+
+def _without_targets(contents: dict[str, Any]) -> Iterator[Sign]:
+    for stage, history in contents["history"].items():
+        rates = [rate for rate in history.get("mask_rate", []) if rate is not None]
+        if not rates or rates[-1] >= LOW_MASK_RATE:
+            continue
+        fell = max(rates) >= 10 * LOW_MASK_RATE
+        threshold = "tau" if stage == "outer" else "tau_inner"
+        yield {
+            "title": f"The {stage} network "
+            + ("stopped learning" if fell else "did not learn")
+            + " from unlabeled images",
+            "text": f"In its last epoch {rates[-1]:.1%} of them had a target"
+            + (f", after {max(rates):.0%} at best." if fell else "."),
+            "remedy": f"Lower `{threshold}`, train longer, or let the threshold adapt: "
+            f'`{"threshold" if stage == "outer" else "inner_threshold"}="flexmatch"`.',
+        }
+
+
+def _shares(counts: list[int]) -> list[float]:
+    total = max(sum(counts), 1)
+    return [count / total for count in counts]
+
+
+def _listed(names: list[str], word: str) -> str:
+    if len(names) > MAX_NAMES:
+        rest = len(names) - MAX_NAMES
+        return f"{', '.join(names[:MAX_NAMES])} {word} {rest:,} other classes"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"
