@@ -343,6 +343,7 @@ class ImageClassifier:
             (height, width),
             channels,
             class_names=self.class_names,
+            read_once=True,
             argument="images",
         )
         batches = ImageBatches(data.images, data.labels, batch_size=batch_size)
@@ -359,7 +360,9 @@ class ImageClassifier:
     @staticmethod
     def _open_images(network: FixMatch, images: Any) -> ImageSource:
         height, width, channels = network.student.input_shape[1:]
-        return unlabeled_source(images, (height, width), channels, argument="images")
+        return unlabeled_source(
+            images, (height, width), channels, read_once=True, argument="images"
+        )
 
 
 def _check_same_shape(

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
+# As many as a reader looks through.
+MAX_CHOICES = 15
+
 
 def check_number(
     name: str, value: Any, low: float, high: float, interval: str
@@ -103,7 +106,11 @@ def check_choice(
     if isinstance(value, str) and value in choices:
         return value
     near = difflib.get_close_matches(str(value).lower(), choices, n=1)
-    known = ", ".join(map(repr, choices)) + (f" or {otherwise}" if otherwise else "")
+    more = len(choices) - MAX_CHOICES
+    known = ", ".join(map(repr, choices[:MAX_CHOICES])) + (
+        f" and {more} more" if more > 0 else ""
+    )
+    known += f" or {otherwise}" if otherwise else ""
     hint = f". Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
         f"`{name}` must be one of {known}. Received: {name}={value!r}{hint}"

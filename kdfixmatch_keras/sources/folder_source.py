@@ -101,7 +101,8 @@ class FolderSource(ImageSource):
         readable = self._readable(read_header, self.files)
         headers = [header for _, header in readable]
         self.files = [file for file, _ in readable]
-        if on_error == "raise" or not self.files:
+        # One run names them all: those too that only decoding will find.
+        if not self.files or (read_once and on_error == "raise"):
             _raise_if_any(self.skipped, argument)
         names = [file.relative_to(root).as_posix() for file in self.files]
         size = size or _common_size([own for own, _ in headers], names, argument)

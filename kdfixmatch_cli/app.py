@@ -1,0 +1,378 @@
+"""The commands and their options. What they do is imported when they are called."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdfixmatch_cli.errors import reported
+
+app = typer.Typer(
+    name="kdfixmatch",
+    help="Image classifiers from a few labels and many unlabeled images.\n\n"
+    "Start with [bold]kdfixmatch demo[/bold], or with your own images: "
+    "[bold]kdfixmatch train --help[/bold].",
+    epilog="Exit codes: 0 all went well, 1 images, labels or a run cannot be used, 2 "
+    "the command line is wrong, 130 interrupted.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder that `train` wrote.", show_default=False
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+OnError = Annotated[
+    str,
+    typer.Option(
+        metavar="[raise|skip]",
+        help="What to do with images that cannot be read: stop and name them, or leave "
+        "them out and name them.",
+    ),
+]
+
+IMAGES, LENGTH, METHOD, NETWORK = "Images", "Length", "Method", "Network"
+
+
+def _option(help: str, panel: str | None = None, **options: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, **options)
+
+
+def _command(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a command of a function, with an example under its help."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        return app.command(epilog=f"Example: [bold]{example}[/bold]")(
+            reported(function)
+        )
+
+    return register
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+@_command(
+    "kdfixmatch train --labeled photos/labeled --unlabeled photos/unlabeled --test "
+    "photos/test --image-size 96 --epochs 20 --seed 0 --output run"
+)
+def train(
+    *,
+    context: typer.Context,
+    unlabeled: Annotated[
+        Path, _option("Folder of images, flat or nested.", IMAGES, show_default=False)
+    ],
+    output: Annotated[
+        Path,
+        _option("Run folder to write; new or empty.", show_default=False),
+    ],
+    labeled: Annotated[
+        Path | None,
+        _option("Folder with one sub-folder of images for each class.", IMAGES),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        _option(
+            "CSV file with the columns file,label; files relative to --unlabeled, of "
+            "which all others are unlabeled. In place of --labeled.",
+            IMAGES,
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        _option(
+            "Labeled folder of test images; they choose nothing, they only measure.",
+            IMAGES,
+        ),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        _option(
+            "Size in pixels that images are resized to: 96, or height x width as "
+            "96x128. By default their own, which must then be one.",
+            IMAGES,
+        ),
+    ] = None,
+    on_error: OnError = "raise",
+    allow_single: Annotated[
+        bool,
+        typer.Option(
+            "--allow-single",
+            help="Accept labels in --labels that are used once, as the misspelled are.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = False,
+    epochs: Annotated[
+        int, _option("Epochs of the inner network.", LENGTH, min=1)
+    ] = 100,
+    outer_epochs: Annotated[
+        int | None,
+        _option("Epochs of the outer network. By default half.", LENGTH, min=1),
+    ] = None,
+    steps_per_epoch: Annotated[
+        int | None,
+        _option(
+            "Batches in an epoch. By default each unlabeled image once.", LENGTH, min=1
+        ),
+    ] = None,
+    batch_size: Annotated[int, _option("Labeled images in a batch.", LENGTH)] = 64,
+    unlabeled_ratio: Annotated[
+        int, _option("Unlabeled images in a batch for each labeled one.", LENGTH)
+    ] = 7,
+    supervised: Annotated[
+        bool,
+        _option("Also train on the labels alone, to compare with.", LENGTH),
+    ] = True,
+    backbone: Annotated[
+        str,
+        _option(
+            "A network of keras.applications in lower case, small_cnn or "
+            "wide_resnet_28_2.",
+            NETWORK,
+        ),
+    ] = "efficientnetb0",
+    weights: Annotated[
+        str,
+        _option(
+            "imagenet, none (random ones), or the path of a weights file.", NETWORK
+        ),
+    ] = "imagenet",
+    embedding_dim: Annotated[
+        int, _option("Size of the embedding before the logits.", NETWORK)
+    ] = 256,
+    optimizer: Annotated[
+        str | None,
+        _option("Name of a Keras optimizer. By default that of the paper.", NETWORK),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, _option("Learning rate of --optimizer.", NETWORK)
+    ] = None,
+    mixed_precision: Annotated[
+        str,
+        _option(
+            "auto (float16 on a GPU), float32, mixed_float16 or mixed_bfloat16.",
+            NETWORK,
+        ),
+    ] = "auto",
+    seed: Annotated[
+        int | None, _option("Integer that fixes the run.", NETWORK, min=0)
+    ] = None,
+    tau: Annotated[
+        float,
+        _option("Confidence from which the outer network's label counts.", METHOD),
+    ] = 0.95,
+    tau_select: Annotated[
+        float, _option("Confidence from which a label can be trusted.", METHOD)
+    ] = 0.80,
+    tau_inner: Annotated[
+        float, _option("As --tau, for the inner network.", METHOD)
+    ] = 0.95,
+    unlabeled_loss: Annotated[
+        str,
+        _option(
+            "Loss of the inner network on unlabeled images: ce, sce, gce, mae, nce or "
+            "nce_rce.",
+            METHOD,
+        ),
+    ] = "sce",
+    lambda_u: Annotated[float, _option("Weight of that loss.", METHOD)] = 1.0,
+    clustering: Annotated[
+        str,
+        _option("What must agree: dec, kmeans, spectral, or none.", METHOD),
+    ] = "dec",
+    assignment: Annotated[
+        str, _option("How clusters get a class: hungarian or majority.", METHOD)
+    ] = "hungarian",
+    clusters_per_class: Annotated[int, _option("Clusters for each class.", METHOD)] = 1,
+    trusted_until: Annotated[
+        float,
+        _option("Share of the inner training that sees trusted labels.", METHOD),
+    ] = 0.5,
+    weak_augmentation: Annotated[
+        str,
+        _option("flip_shift, shift (where mirrored is another), or none.", METHOD),
+    ] = "flip_shift",
+    strong_augmentation: Annotated[
+        str, _option("randaugment or keras_cv.", METHOD)
+    ] = "randaugment",
+    teacher: Annotated[
+        str, _option("Where targets come from: ema or shared.", METHOD)
+    ] = "ema",
+    ema_decay: Annotated[
+        float, _option("Decay of the teacher's average per step.", METHOD)
+    ] = 0.999,
+    threshold: Annotated[
+        str,
+        _option(
+            "Whose labels count in the outer network: fixed, flexmatch, freematch or "
+            "softmatch.",
+            METHOD,
+        ),
+    ] = "fixed",
+    inner_threshold: Annotated[
+        str, _option("As --threshold, for the inner network.", METHOD)
+    ] = "flexmatch",
+    distribution_alignment: Annotated[
+        bool,
+        _option("Whether classes are as frequent as among the labels.", METHOD),
+    ] = False,
+    inner_init: Annotated[
+        str,
+        _option("What the inner network starts from: shrunk, fresh or outer.", METHOD),
+    ] = "shrunk",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check and count everything, estimate the time, write nothing.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a classifier on labeled and unlabeled images."""
+    from kdfixmatch_cli.train import train
+
+    train(context.params)
+
+
+@_command("kdfixmatch predict run photos/new 'more/*.jpg' --output predictions.csv")
+def predict(
+    *,
+    run: Run,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Folders, files, or patterns in quotes.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, _option("CSV file to write.")] = Path("predictions.csv"),
+    all_classes: Annotated[
+        bool, typer.Option("--all", help="A column with the probability of each class.")
+    ] = False,
+    on_error: OnError = "raise",
+    batch_size: Annotated[int, _option("Images in a forward pass.", min=1)] = 256,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Classify any number of images; writes file, class and confidence."""
+    from kdfixmatch_cli.predict import predict
+
+    predict(run, images, output, all_classes, on_error, batch_size, quiet)
+
+
+@_command("kdfixmatch evaluate run --data photos/test")
+def evaluate(
+    *,
+    run: Run,
+    data: Annotated[
+        Path,
+        _option(
+            "Folder with one sub-folder of images for each class.", show_default=False
+        ),
+    ],
+    on_error: OnError = "raise",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a trained model on labeled images.
+
+    Prints accuracy, calibration error, precision, recall and F1 of each class, and the
+    confusion matrix.
+    """
+    from kdfixmatch_cli.evaluate import evaluate
+
+    evaluate(run, data, on_error, json)
+
+
+@_command("kdfixmatch export run --format onnx --output model.onnx")
+def export(
+    *,
+    run: Run,
+    output: Annotated[
+        Path, _option("Folder (saved_model) or file (onnx) to write; must be new.")
+    ],
+    format: Annotated[
+        str, _option("What to write.", metavar="[saved_model|onnx]")
+    ] = "saved_model",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a trained model for serving, class names included."""
+    from kdfixmatch_cli.export import export
+
+    export(run, output, format, quiet)
+
+
+@_command("kdfixmatch report run --output report.html")
+def report(
+    *,
+    run: Run,
+    output: Annotated[
+        Path | None,
+        _option("HTML file to write. By default report.html in the run."),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a run again, as one HTML page.
+
+    `train` has written it already, with what it needs beside it; the images can be
+    gone.
+    """
+    from kdfixmatch_cli.report import report
+
+    report(run, output, quiet)
+
+
+@_command("kdfixmatch trusted run --output trusted.csv")
+def trusted(
+    *,
+    run: Run,
+    output: Annotated[Path, _option("CSV file to write.")] = Path("trusted.csv"),
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List each unlabeled image: its pseudo-label, and whether or why not trusted."""
+    from kdfixmatch_cli.trusted import trusted
+
+    trusted(run, output, quiet)
+
+
+@_command("kdfixmatch demo --output demo_run")
+def demo(
+    *,
+    output: Annotated[Path, _option("Run folder to write; new or empty.")] = Path(
+        "demo_run"
+    ),
+    epochs: Annotated[int, _option("Epochs of the inner network.", min=1)] = 12,
+    steps_per_epoch: Annotated[int, _option("Batches in an epoch.", min=1)] = 40,
+    seed: Annotated[int, _option("Integer that fixes the run.", min=0)] = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train on 20 labeled digits, in two minutes and without a download."""
+    from kdfixmatch_cli.train import demo
+
+    demo(output, epochs, steps_per_epoch, seed, quiet)
+
+
+def command_line() -> str:
+    """The command that the user typed, for the record."""
+    import shlex
+
+    return shlex.join(["kdfixmatch", *sys.argv[1:]])

@@ -1,0 +1,75 @@
+"""How long a training will take, measured by a few of its steps."""
+
+import statistics
+import time
+from typing import Any
+
+import keras
+
+from kdfixmatch_cli.images import Images
+from kdfixmatch_keras import KDFixMatch
+from kdfixmatch_keras.classifier import TrainingData
+
+STEPS = 4
+
+
+def estimate_seconds(
+    model: KDFixMatch,
+    images: Images,
+    *,
+    epochs: int,
+    outer_epochs: int,
+    steps_per_epoch: int | None,
+    supervised: bool,
+) -> float:
+    """Estimates the time of a training in seconds, without the clustering.
+
+    A network is made, trained for a few steps and thrown away. Its first step is
+    slow, as Keras prepares it, and so will be that of each network.
+    """
+    data = TrainingData(images.labeled, images.unlabeled, None)
+    network = model.new_network("estimate", data)
+    clock = _StepClock()
+    model.train(
+        network,
+        data,
+        epochs=1,
+        steps_per_epoch=STEPS,
+        callbacks=[clock],
+        verbose=0,
+    )
+    first, *others = clock.seconds
+    step = statistics.median(others)
+    labeled = model.batch_size
+    unlabeled = labeled * model.unlabeled_ratio
+    pass_seconds = step / network.passes_per_batch(labeled, unlabeled)
+    steps = steps_per_epoch or model.steps_of_one_pass(data)
+    passes = len(images.unlabeled)
+    num_networks = 2
+    num_epochs = epochs + outer_epochs
+    if supervised:
+        passes += epochs * steps * network.passes_per_batch(labeled, 0)
+        num_networks += 1
+        num_epochs += epochs
+    if images.test is not None:
+        passes += num_epochs * len(images.test.images)
+    return (
+        num_networks * (first - step)
+        + (epochs + outer_epochs) * steps * step
+        + passes * pass_seconds
+    )
+
+
+class _StepClock(keras.callbacks.Callback):
+    """Measures each step in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._started = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seconds.append(time.perf_counter() - self._started)

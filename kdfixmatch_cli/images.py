@@ -1,0 +1,172 @@
+"""Images of a training as the command line names them, and what was found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdfixmatch_keras.sources import (
+    FolderSource,
+    ImageSource,
+    LabeledImages,
+    labeled_source,
+    split_folder,
+    unlabeled_source,
+)
+
+MAX_SKIPPED = 20
+
+
+@dataclass(frozen=True)
+class Images:
+    """What `train` learns from and is measured on.
+
+    Attributes:
+        labeled: Labeled images.
+        unlabeled: Unlabeled images.
+        test: Labeled images that are only measured on, or None.
+        paths: What the user typed, by option.
+    """
+
+    labeled: LabeledImages
+    unlabeled: ImageSource
+    test: LabeledImages | None
+    paths: dict[str, str] = field(default_factory=dict)
+
+    def skipped(self) -> dict[str, str]:
+        """Reason by path, for each file that was left out."""
+        sources = [self.labeled.images, self.unlabeled]
+        if self.test is not None:
+            sources.append(self.test.images)
+        return {
+            str(file): reason
+            for source in sources
+            if isinstance(source, FolderSource)
+            for file, reason in source.skipped.items()
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Counts, for people and for `run.json`."""
+        names = self.labeled.class_names
+        counts = np.bincount(self.labeled.labels, minlength=len(names))
+        height, width, channels = self.labeled.images.image_shape
+        return {
+            "paths": self.paths,
+            "labeled": len(self.labeled.images),
+            "labeled_per_class": dict(zip(names, counts.tolist(), strict=True)),
+            "unlabeled": len(self.unlabeled),
+            "test": None if self.test is None else len(self.test.images),
+            "image_shape": [height, width, channels],
+            "skipped": self.skipped(),
+        }
+
+
+def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Images:
+    """Opens and checks all images that the options of `train` name.
+
+    Raises:
+        ValueError: Something is not usable; the message names the option or the file.
+    """
+    labeled, labels = params["labeled"], params["labels"]
+    if (labeled is None) == (labels is None):
+        raise ValueError(
+            "`--labeled` or `--labels` must be given, and not both. Received: "
+            + ("neither" if labeled is None else "both")
+        )
+    on_error = params["on_error"]
+    unlabeled: ImageSource
+    if labels is not None:
+        labeled_images, unlabeled = split_folder(
+            params["unlabeled"],
+            labels,
+            size,
+            on_error=on_error,
+            allow_single=params["allow_single"],
+            folder_argument="--unlabeled",
+            file_argument="--labels",
+        )
+    else:
+        labeled_images = labeled_source(
+            labeled, size, on_error=on_error, argument="--labeled"
+        )
+        unlabeled = unlabeled_source(
+            params["unlabeled"],
+            size,
+            labeled_images.images.image_shape[-1],
+            on_error=on_error,
+            argument="--unlabeled",
+        )
+    test = None
+    if params["test"] is not None:
+        test = labeled_source(
+            params["test"],
+            size,
+            labeled_images.images.image_shape[-1],
+            labeled_images.class_names,
+            on_error=on_error,
+            argument="--test",
+        )
+    _check_one_size(labeled_images, {"--unlabeled": unlabeled}, test)
+    paths = {
+        option: str(Path(params[option]))
+        for option in ("labeled", "labels", "unlabeled", "test")
+        if params[option] is not None
+    }
+    return Images(labeled_images, unlabeled, test, paths)
+
+
+def _check_one_size(
+    labeled: LabeledImages, others: dict[str, ImageSource], test: LabeledImages | None
+) -> None:
+    if test is not None:
+        others = {**others, "--test": test.images}
+    size = labeled.images.image_shape[:2]
+    for option, source in others.items():
+        found = source.image_shape[:2]
+        if found != size:
+            raise ValueError(
+                f"`{option}` must have images of the size of the labeled ones, "
+                f"{size[0]} x {size[1]}. Received: {found[0]} x {found[1]}. Pass "
+                "--image-size to resize all images to one size."
+            )
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Reads `--image-size`.
+
+    Raises:
+        ValueError: It is neither a number nor two.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(s.isdecimal() and int(s) for s in sides):
+        raise ValueError(
+            "`--image-size` must be a number of pixels, as 96, or height x width, as "
+            f"96x128. Received: {text}"
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+def describe(facts: Mapping[str, Any]) -> list[str]:
+    """Lines that say what was found."""
+    height, width, channels = facts["image_shape"]
+    per_class = facts["labeled_per_class"]
+    test = "no test images" if facts["test"] is None else f"{facts['test']:,} for test"
+    kind = "gray" if channels == 1 else "RGB"
+    lines = [
+        f"Images: {facts['labeled']:,} labeled, {facts['unlabeled']:,} unlabeled, "
+        f"{test}; {height} x {width} pixels, {kind}",
+        f"Labels of {len(per_class)} classes: "
+        + ", ".join(f"{name} {count}" for name, count in per_class.items()),
+    ]
+    skipped = facts["skipped"]
+    if skipped:
+        lines.append(f"Left out, as they cannot be read: {len(skipped):,}")
+        named = list(skipped.items())[:MAX_SKIPPED]
+        lines += [f"  {file} ({reason})" for file, reason in named]
+        if len(skipped) > MAX_SKIPPED:
+            lines.append(f"  and {len(skipped) - MAX_SKIPPED:,} more")
+    return lines

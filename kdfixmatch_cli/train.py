@@ -1,0 +1,202 @@
+"""`kdfixmatch train` and `kdfixmatch demo`: from images to a run folder."""
+
+import inspect
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from kdfixmatch_cli.app import command_line
+from kdfixmatch_cli.estimate import estimate_seconds
+from kdfixmatch_cli.images import Images, describe, open_images, parse_size
+from kdfixmatch_cli.progress import TrainingProgress, duration
+from kdfixmatch_keras import KDFixMatch, baselines, datasets, report
+from kdfixmatch_keras.kdfixmatch import default_outer_epochs
+from kdfixmatch_keras.run_folder import RunFolder, versions
+
+# As words on a command line, for what is None in Python.
+_NONE = {"weights": "none", "clustering": "none"}
+
+
+def train(params: Mapping[str, Any]) -> None:
+    """Trains as the options of the command say, and writes the run folder."""
+    console = Console(quiet=params["quiet"], soft_wrap=True, highlight=False)
+    folder = RunFolder.check_new(params["output"], "--output")
+    settings = _settings(params)
+    model = KDFixMatch(**settings)
+    images = open_images(params, settings["image_size"])
+    outer_epochs = params["outer_epochs"] or default_outer_epochs(params["epochs"])
+    length = {
+        "epochs": params["epochs"],
+        "outer_epochs": outer_epochs,
+        "steps_per_epoch": params["steps_per_epoch"],
+    }
+    _introduce(images, console)
+    if params["dry_run"] or not params["quiet"]:
+        seconds = estimate_seconds(
+            model, images, supervised=params["supervised"], **length
+        )
+        console.print(f"Training will take about {duration(seconds)} here")
+    if params["dry_run"]:
+        return
+    _run(model, settings, images, folder, length, params["supervised"], console)
+
+
+def demo(
+    output: Path, epochs: int, steps_per_epoch: int, seed: int, quiet: bool
+) -> None:
+    """Trains on the digits of scikit-learn, and writes the run folder."""
+    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    folder = RunFolder.check_new(output, "--output")
+    data = datasets.load("digits", 20, seed)
+    images = Images(data.labeled, data.unlabeled, data.test)
+    settings: dict[str, Any] = {
+        "backbone": "small_cnn",
+        "weights": None,
+        "weak_augmentation": data.weak_augmentation,
+        "distribution_alignment": True,
+        "batch_size": 16,
+        "seed": seed,
+    }
+    length = {
+        "epochs": epochs,
+        "outer_epochs": default_outer_epochs(epochs),
+        "steps_per_epoch": steps_per_epoch,
+    }
+    _introduce(images, console)
+    model = KDFixMatch(**settings)
+    _run(model, settings, images, folder, length, True, console)
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `KDFixMatch` among the options."""
+    settings = {name: params[name] for name in inspect.signature(KDFixMatch).parameters}
+    for name, word in _NONE.items():
+        if settings[name] == word:
+            settings[name] = None
+    settings["image_size"] = parse_size(settings["image_size"])
+    learning_rate = params["learning_rate"]
+    if learning_rate is not None:
+        if settings["optimizer"] is None:
+            raise ValueError(
+                "`--learning-rate` must come with --optimizer. "
+                f"Received: --learning-rate {learning_rate:g} alone"
+            )
+        if not learning_rate > 0:
+            raise ValueError(
+                "`--learning-rate` must be above 0. "
+                f"Received: --learning-rate {learning_rate:g}"
+            )
+        KDFixMatch(**settings)  # The words of an unknown optimizer are in there.
+        optimizer = keras.optimizers.get(settings["optimizer"])
+        optimizer.learning_rate = learning_rate
+        settings["optimizer"] = optimizer
+    return settings
+
+
+def _introduce(images: Images, console: Console) -> None:
+    for line in describe(images.facts()):
+        console.print(line, markup=False)
+    devices = ", ".join(keras.distribution.list_devices())
+    console.print(
+        f"Keras {keras.__version__} with {keras.backend.backend()}: {devices}"
+    )
+
+
+def _run(
+    model: KDFixMatch,
+    settings: dict[str, Any],
+    images: Images,
+    folder: RunFolder,
+    length: dict[str, Any],
+    with_supervised: bool,
+    console: Console,
+) -> None:
+    """Trains, measures and writes everything."""
+    started = time.monotonic()
+    facts: dict[str, Any] = {
+        "command": command_line(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "settings": {name: _plain(value) for name, value in settings.items()},
+        "fit": length,
+        "images": images.facts(),
+    }
+    folder.write_facts(facts)
+    steps_per_epoch = length["steps_per_epoch"]
+    if steps_per_epoch is None:
+        batch = model.batch_size * model.unlabeled_ratio
+        steps_per_epoch = -(-len(images.unlabeled) // batch)
+    stages = {"outer": length["outer_epochs"], "inner": length["epochs"]}
+    if with_supervised:
+        stages = {"supervised": length["epochs"], **stages}
+    steps = {stage: epochs * steps_per_epoch for stage, epochs in stages.items()}
+    data = (images.labeled, images.unlabeled, images.test)
+    supervised = None
+    with TrainingProgress(console, steps) as progress:
+        if with_supervised:
+            supervised = baselines.Supervised(
+                **{
+                    name: value
+                    for name, value in settings.items()
+                    if name in _supervised_arguments()
+                }
+            )
+            supervised.fit(
+                *data,
+                epochs=length["epochs"],
+                steps_per_epoch=length["steps_per_epoch"],
+                callbacks=[progress.callback("supervised")],
+                verbose=0,
+            )
+        callbacks = {
+            stage: [progress.callback(stage), *_logs(folder, stage)]
+            for stage in ("outer", "inner")
+        }
+        model.fit(*data, **length, callbacks=callbacks, verbose=0)
+    trusted = model.trusted_set
+    console.print(
+        f"Trusted set: {trusted.num_confident:,} of {trusted.num_unlabeled:,} labels "
+        f"were confident, {len(trusted):,} of them trusted"
+    )
+    folder.write_results(model)
+    facts["seconds"] = round(time.monotonic() - started, 1)
+    contents = report.collect(model, *data, supervised=supervised, run=facts)
+    folder.write_report(contents)
+    facts["test_accuracy"] = _test_accuracy(contents)
+    folder.write_facts(facts)
+    for network, accuracy in facts["test_accuracy"].items():
+        console.print(f"Test accuracy of the {network} network: {accuracy:.1%}")
+    console.print(f"Wrote {folder.path}; look at {folder.report}", markup=False)
+
+
+def _test_accuracy(contents: dict[str, Any]) -> dict[str, float]:
+    if contents["test"] is None:
+        return {}
+    return {
+        network: accuracy["value"]
+        for network, accuracy in contents["test"]["accuracy"].items()
+    }
+
+
+def _supervised_arguments() -> set[str]:
+    from kdfixmatch_keras.classifier import ImageClassifier
+
+    return set(inspect.signature(ImageClassifier).parameters)
+
+
+def _logs(folder: RunFolder, stage: str) -> list[Any]:
+    """What writes for TensorBoard, where TensorFlow can."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    return [keras.callbacks.TensorBoard(folder.logs / stage)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, keras.optimizers.Optimizer):
+        return keras.saving.serialize_keras_object(value)
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,76 @@
+"""Predicting image files as a stream: memory stays flat, however many there are."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kdfixmatch_keras import validation
+from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.sources.folder_source import read_image, try_files
+
+
+@dataclass(frozen=True)
+class PredictedBatch:
+    """What is known of some files.
+
+    Attributes:
+        files: The n files that could be read, in the order they were given.
+        probabilities: float32 array of shape (n, K).
+        failures: Reason by path, for each file that could not be read.
+    """
+
+    files: list[Path]
+    probabilities: npt.NDArray[np.float32]
+    failures: dict[Path, str]
+
+
+def predict_files(
+    network: FixMatch, files: Sequence[Path], batch_size: int = 256
+) -> Iterator[PredictedBatch]:
+    """Reads and classifies files in batches; the next is decoded meanwhile.
+
+    Args:
+        network: The network, such as the `inner` of a `KDFixMatch`.
+        files: Image files of any size.
+        batch_size: Files in a batch.
+
+    Yields:
+        The batches, in order.
+    """
+    validation.check_integer("batch_size", batch_size, 1)
+    image_shape: tuple[int, int, int] = network.student.input_shape[1:]
+
+    def decode(start: int) -> tuple[list[Path], npt.NDArray[np.uint8], dict[Path, str]]:
+        chunk = files[start : start + batch_size]
+        images = np.empty((len(chunk), *image_shape), np.uint8)
+        readable: list[Path] = []
+        failures = {}
+        reading = try_files(lambda file: read_image(file, image_shape), chunk)
+        for file, image, failure in reading:
+            if image is None:
+                failures[file] = failure
+            else:
+                images[len(readable)] = image
+                readable.append(file)
+        return readable, images[: len(readable)], failures
+
+    starts = range(0, len(files), batch_size)
+    with ThreadPoolExecutor(1) as ahead:
+        decoded = [ahead.submit(decode, start) for start in starts[:1]]
+        for following in [*starts[1:], None]:
+            readable, images, failures = decoded.pop().result()
+            if following is not None:
+                decoded.append(ahead.submit(decode, following))
+            yield PredictedBatch(readable, _probabilities(network, images), failures)
+
+
+def _probabilities(
+    network: FixMatch, images: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    if len(images) == 0:
+        return np.empty((0, network.student.output_shape[-1]), np.float32)
+    return np.asarray(network.predict_on_batch(images), np.float32)

@@ -1,0 +1,166 @@
+"""The folder of a run: what was trained, with what, and what came out."""
+
+import csv
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kdfixmatch_keras import report
+from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.kdfixmatch import KDFixMatch
+from kdfixmatch_keras.plots import plot_run
+
+_EXPLANATION = """\
+A run of KD-FixMatch. What lies here:
+
+run.json          the command, the settings, what was found, versions, results
+class_names.txt   the classes in the order of their numbers
+history.csv       loss, accuracy and the like of each epoch of both networks
+trusted.csv       each unlabeled image: pseudo-label, confidence, cluster, whether it
+                  was trusted or why not
+run.png           the figure of the run
+report.html       the report, one page that needs nothing else
+report.json       what the report was made of
+logs              for TensorBoard: tensorboard --logdir logs
+model             both networks, for kdfixmatch_keras.KDFixMatch.load("model")
+
+kdfixmatch predict, evaluate, export, report and trusted take this folder.
+"""
+
+
+class RunFolder:
+    """Paths and files of a run.
+
+    Args:
+        path: The folder.
+
+    Attributes:
+        path: The folder.
+        model: Folder that `KDFixMatch.load` reads.
+        logs: Folder for TensorBoard.
+        report: HTML page.
+        report_contents: JSON file that the page is made of.
+    """
+
+    def __init__(self, path: Any) -> None:
+        self.path = Path(path)
+        self.model = self.path / "model"
+        self.logs = self.path / "logs"
+        self.report = self.path / "report.html"
+        self.report_contents = self.path / "report.json"
+        self._facts = self.path / "run.json"
+
+    @classmethod
+    def check_new(cls, path: Any, argument: str = "path") -> "RunFolder":
+        """A folder that a run can be written to; nothing is written yet.
+
+        Raises:
+            ValueError: There is a file, or a folder that holds something.
+        """
+        run = cls(path)
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise ValueError(
+                f"`{argument}` must be a new or an empty folder. "
+                f"Received: {argument}={str(path)!r}"
+            )
+        return run
+
+    @classmethod
+    def open(cls, path: Any, argument: str = "run") -> "RunFolder":
+        """The folder of a finished run.
+
+        Raises:
+            ValueError: It is none.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            reason = "it is a file" if run.path.exists() else "there is no such folder"
+        elif not run._facts.is_file():
+            reason = "it has no run.json"
+        elif not run.model.is_dir():
+            reason = "its training did not end"
+        else:
+            return run
+        raise ValueError(
+            f"`{argument}` must be the folder of a finished run. "
+            f"Received: {str(path)!r} ({reason})"
+        )
+
+    def load_model(self) -> KDFixMatch:
+        """The trained model."""
+        return KDFixMatch.load(self.model)
+
+    def read_facts(self) -> dict[str, Any]:
+        """What `write_facts` wrote last."""
+        facts: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
+        return facts
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Writes what a reader wants to know of the run, as JSON."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write("README.txt", _EXPLANATION)
+        self._write("run.json", to_json(facts))
+
+    def write_results(self, model: KDFixMatch) -> None:
+        """Writes the model and all that is said of it but the report."""
+        model.save(self.model)
+        names = model.class_names or []
+        self._write("class_names.txt", "".join(f"{name}\n" for name in names))
+        self._write_history(model.history)
+        model.trusted_set.to_csv(
+            self.path / "trusted.csv",
+            names=model.unlabeled_names,
+            class_names=model.class_names,
+        )
+        plot_run(model, self.path / "run.png")
+
+    def write_report(self, contents: dict[str, Any]) -> None:
+        """Writes the page of a run, and what it is made of."""
+        self._write(self.report_contents.name, to_json(contents))
+        report.write(contents, self.report)
+
+    def read_report(self) -> dict[str, Any]:
+        """What `write_report` was given."""
+        contents: dict[str, Any] = json.loads(
+            self.report_contents.read_text(encoding="utf-8")
+        )
+        return contents
+
+    def _write_history(self, history: dict[str, dict[str, list[float]]]) -> None:
+        metrics = list(
+            dict.fromkeys(name for stage in history.values() for name in stage)
+        )
+        with (
+            written_aside(self.path / "history.csv") as aside,
+            open(aside, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(["stage", "epoch", *metrics])
+            for stage, values in history.items():
+                for epoch, row in enumerate(zip(*values.values(), strict=True), 1):
+                    known = dict(zip(values, row, strict=True))
+                    writer.writerow(
+                        [stage, epoch, *(known.get(name, "") for name in metrics)]
+                    )
+
+    def _write(self, name: str, text: str) -> None:
+        with written_aside(self.path / name) as aside:
+            aside.write_text(text, encoding="utf-8")
+
+
+def to_json(value: Any) -> str:
+    """JSON for people: indented, letters of all languages as they are."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in a run."""
+    found = {"python": platform.python_version()}
+    for package in ("kdfixmatch-keras", "keras", "tensorflow", "jax", "torch", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            pass
+    return found

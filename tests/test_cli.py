@@ -1,0 +1,411 @@
+"""The command `kdfixmatch` as a process: what it prints, writes and refuses."""
+
+import csv
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from kdfixmatch_cli.app import app
+from kdfixmatch_keras import KDFixMatch, TrustedSet
+
+COMMANDS = ("train", "predict", "evaluate", "export", "report", "trusted", "demo")
+NAMES = ["grün", "rot dunkel", "blue"]
+COLORS = {"grün": (60, 200, 60), "rot dunkel": (200, 60, 60), "blue": (60, 60, 200)}
+
+
+def run_process(*arguments, cwd, code=0):
+    """Runs the installed command and returns its output."""
+    command = Path(sys.executable).with_name("kdfixmatch")
+    done = subprocess.run(
+        [command, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def write_images(folder, name, count, seed):
+    """Noisy squares of one colour in PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        pixels = rng.normal(0, 25, (8, 8, 3)) + COLORS[name]
+        file = folder / f"{name} {index:02}.png"
+        Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(file)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """labeled/<class>/, unlabeled/, test/<class>/ of coloured squares."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, name in enumerate(NAMES):
+        write_images(folder / "labeled" / name, name, 4, number)
+        write_images(folder / "unlabeled", name, 20, 10 + number)
+        write_images(folder / "test" / name, name, 10, 20 + number)
+    return folder
+
+
+QUICK = (
+    *("--backbone", "small_cnn", "--weights", "none", "--embedding-dim", "8"),
+    *("--batch-size", "6", "--unlabeled-ratio", "3", "--epochs", "2"),
+    *("--steps-per-epoch", "25", "--clustering", "kmeans", "--seed", "0"),
+    *("--tau-select", "0.5"),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(photos):
+    """The folder that `train` wrote, and what it printed."""
+    done = run_process(
+        *("train", "--labeled", "labeled", "--unlabeled", "unlabeled"),
+        *("--test", "test", "--output", "run", *QUICK),
+        cwd=photos,
+    )
+    return photos / "run", done
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_help_teaches_without_heavy_imports(command):
+    # A process of its own: this one has imported everything.
+    code = (
+        "import sys\n"
+        f"sys.argv = {['kdfixmatch', *command, '--help']!r}\n"
+        "from kdfixmatch_cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    heavy = {'keras', 'numpy', 'tensorflow', 'matplotlib', 'PIL'}\n"
+        "    print('heavy:', heavy & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "heavy: set()" in done.stdout
+    if command:
+        assert f"Example: kdfixmatch {command[0]}" in " ".join(done.stdout.split())
+
+
+def option_defaults():
+    """Default by parameter, for the options of `train`."""
+    (train,) = (c for c in app.registered_commands if c.callback.__name__ == "train")
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(train.callback).parameters.items()
+    }
+
+
+@pytest.mark.parametrize("name", inspect.signature(KDFixMatch).parameters)
+def test_every_argument_of_the_class_is_an_option_with_its_default(name):
+    default = inspect.signature(KDFixMatch).parameters[name].default
+    options = option_defaults()
+    assert name in options
+    if default != inspect.Parameter.empty:
+        assert options[name] == default
+
+
+# What the commands do
+
+
+def test_train_says_what_it_found_and_what_came_out(trained):
+    run, done = trained
+    output = done.stdout
+    assert "Images: 12 labeled, 60 unlabeled, 30 for test; 8 x 8 pixels, RGB" in output
+    assert "Labels of 3 classes: blue 4, grün 4, rot dunkel 4" in output
+    assert "Training will take about" in output
+    assert "inner network, epoch 2/2: loss" in output
+    assert "Test accuracy of the inner network: " in output
+    assert done.stderr == ""
+
+
+def test_run_folder_explains_itself(trained):
+    run, _ = trained
+    explained = (run / "README.txt").read_text()
+    for path in run.iterdir():
+        assert path.name == "README.txt" or f"\n{path.name} " in explained
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["command"].startswith("kdfixmatch train --labeled labeled")
+    assert facts["settings"]["backbone"] == "small_cnn"
+    assert facts["settings"]["weights"] is None
+    assert facts["images"]["labeled_per_class"]["rot dunkel"] == 4
+    assert set(facts["test_accuracy"]) == {"supervised", "outer", "inner"}
+    assert facts["versions"]["keras"]
+    names = (run / "class_names.txt").read_text().splitlines()
+    assert names == ["blue", "grün", "rot dunkel"]
+    history = read_csv(run / "history.csv")
+    assert [(row["stage"], row["epoch"]) for row in history] == [
+        ("outer", "1"),
+        ("inner", "1"),
+        ("inner", "2"),
+    ]
+    for stage in ("outer", "inner"):
+        assert list((run / "logs" / stage / "train").glob("events*"))
+    page = (run / "report.html").read_text()
+    assert "rot dunkel" in page
+    with Image.open(run / "run.png") as figure:
+        assert figure.width > 400
+
+
+def test_run_is_what_python_would_have_trained(trained, photos):
+    run, _ = trained
+    model = KDFixMatch.load(run / "model")
+    facts = json.loads((run / "run.json").read_text())
+    again = KDFixMatch(**facts["settings"])
+    again.fit(photos / "labeled", photos / "unlabeled", verbose=0, **facts["fit"])
+    images = photos / "unlabeled"
+    np.testing.assert_array_equal(model.predict(images), again.predict(images))
+
+
+def test_predict_writes_a_row_for_each_image(trained, photos):
+    run, _ = trained
+    done = run_process(
+        *("predict", run, "unlabeled", "test/*/blue*.png", "unlabeled/blue 03.png"),
+        *("--output", "out/predictions.csv", "--all"),
+        cwd=photos,
+    )
+    assert "70 images" in done.stdout
+    rows = read_csv(photos / "out" / "predictions.csv")
+    assert len(rows) == 70
+    probabilities = KDFixMatch.load(run / "model").predict(photos / "unlabeled")
+    names = ["blue", "grün", "rot dunkel"]
+    assert list(rows[0]) == ["file", "class", "confidence", *names]
+    for row, expected in zip(rows, probabilities, strict=False):
+        assert row["class"] == names[expected.argmax()]
+        assert float(row["confidence"]) == pytest.approx(expected.max(), abs=2e-6)
+        assert [float(row[name]) for name in names] == pytest.approx(expected, abs=2e-6)
+    assert rows[0]["file"] == "unlabeled/blue 00.png"
+    assert rows[60]["file"] == "test/blue/blue 00.png"
+
+
+def test_evaluate_as_table_and_as_json(trained, photos):
+    run, _ = trained
+    results = json.loads(
+        run_process("evaluate", run, "--data", "test", "--json", cwd=photos).stdout
+    )
+    assert results["images"] == 30
+    matrix = np.array(results["confusion_matrix"])
+    assert matrix.sum(axis=1).tolist() == [10, 10, 10]
+    assert results["accuracy"] == pytest.approx(np.trace(matrix) / 30)
+    facts = json.loads((run / "run.json").read_text())
+    assert results["accuracy"] == pytest.approx(facts["test_accuracy"]["inner"])
+    table = CliRunner().invoke(
+        app, ["evaluate", str(run), "--data", str(photos / "test")]
+    )
+    assert table.exit_code == 0
+    for text in ("Accuracy", "calibration", "rot dunkel", "precision", "Confusion"):
+        assert text in table.output
+
+
+def test_trusted_lists_every_unlabeled_file(trained, photos):
+    run, _ = trained
+    run_process("trusted", run, "--output", "trusted.csv", "--quiet", cwd=photos)
+    rows = read_csv(photos / "trusted.csv")
+    assert [row["name"] for row in rows] == sorted(os.listdir(photos / "unlabeled"))
+    saved = TrustedSet.load(run / "model" / "trusted.npz")
+    assert [row["trusted"] for row in rows] == [
+        str(value).lower() for value in saved.trusted.tolist()
+    ]
+
+
+def test_report_is_written_again_without_the_images(trained, tmp_path):
+    run, _ = trained
+    run_process("report", run, "--output", tmp_path / "page.html", cwd=tmp_path)
+    assert (tmp_path / "page.html").read_bytes() == (run / "report.html").read_bytes()
+
+
+@pytest.mark.tensorflow
+def test_export_is_served_by_tensorflow_alone(trained, photos, tmp_path):
+    run, _ = trained
+    run_process(
+        *("export", run, "--format", "saved_model", "--output", tmp_path / "served"),
+        cwd=tmp_path,
+    )
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    file = photos / "unlabeled" / "blue 00.png"
+    answer = served.signatures["serve_bytes"](encoded=tf.constant([file.read_bytes()]))
+    expected = KDFixMatch.load(run / "model").predict(photos / "unlabeled")[0]
+    np.testing.assert_allclose(answer["probabilities"][0], expected, atol=1e-5)
+
+
+def test_demo(tmp_path):
+    done = run_process(
+        *("demo", "--epochs", "1", "--steps-per-epoch", "2", "--quiet"), cwd=tmp_path
+    )
+    # Two steps make no network to trust, and it says so.
+    assert done.stdout == ""
+    facts = json.loads((tmp_path / "demo_run" / "run.json").read_text())
+    assert facts["images"]["labeled"] == 20
+
+
+def test_labels_file_in_place_of_a_folder(photos, tmp_path):
+    lines = ["file,label"]
+    for name in NAMES:
+        lines += [f"{name} {index:02}.png,{name}" for index in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    done = run_process(
+        *("train", "--labels", "labels.csv", "--unlabeled", photos / "unlabeled"),
+        *("--output", "run", "--dry-run", *QUICK),
+        cwd=tmp_path,
+    )
+    assert "Images: 9 labeled, 51 unlabeled, no test images" in done.stdout
+    assert "Training will take about" in done.stdout
+    # A dry run writes nothing.
+    assert os.listdir(tmp_path) == ["labels.csv"]
+
+
+def test_a_run_without_test_and_supervised(photos, tmp_path):
+    result = invoke(
+        *("train", "--labeled", photos / "labeled", "--unlabeled"),
+        *(photos / "unlabeled", "--output", tmp_path / "run", "--no-supervised"),
+        *("--optimizer", "adam", "--learning-rate", "0.005", *QUICK, "--quiet"),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output == ""
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["test_accuracy"] == {}
+    assert facts["settings"]["optimizer"]["config"]["learning_rate"] == pytest.approx(
+        0.005
+    )
+
+
+# What they refuse
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def assert_refused(result, *words):
+    assert result.exit_code == 1, result.output
+    (line,) = result.output.strip().splitlines()
+    assert line.startswith("Error: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], ["`--labeled` or `--labels`", "neither"]),
+        (["--labeled", "labeled", "--labels", "l.csv"], ["both"]),
+        (["--labeled", "nowhere"], ["`--labeled` must be an existing folder"]),
+        (["--labeled", "empty"], ["`--labeled`", "no sub-folders"]),
+        (["--labeled", "unlabeled"], ["`--labeled`", "no sub-folders"]),
+        (["--labels", "nothing.csv"], ["`--labels`", "no such file"]),
+        (["--labeled", "labeled", "--unlabeled", "empty"], ["`--unlabeled`", "empty"]),
+        (["--labeled", "labeled", "--test", "other"], ["`--test`", "also yellow"]),
+        (["--labeled", "labeled", "--tau", "1.5"], ["`tau` must be in [0, 1]"]),
+        (["--labeled", "labeled", "--backbone", "smalcnn"], ["mean 'small_cnn'?"]),
+        (["--labeled", "labeled", "--image-size", "large"], ["`--image-size`"]),
+        (["--labeled", "labeled", "--image-size", "8x8x8"], ["`--image-size`"]),
+        (["--labeled", "labeled", "--learning-rate", "1"], ["come with --optimizer"]),
+        (["--labeled", "labeled", "--on-error", "igno"], ["`on_error`", "'raise'"]),
+        (["--labeled", "labeled", "--output", "labeled"], ["`--output`", "empty"]),
+        (["--labeled", "labeled", "--unlabeled", "big"], ["8 x 8. Received: 9 x 9"]),
+        (["--labeled", "broken"], ["bad.png (an empty file)"]),
+    ],
+)
+def test_train_refuses(photos, tmp_path, monkeypatch, options, words):
+    for name in ("labeled", "unlabeled", "test"):
+        (tmp_path / name).symlink_to(photos / name)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other" / "yellow").mkdir(parents=True)
+    (tmp_path / "other" / "blue").symlink_to(photos / "test" / "blue")
+    (tmp_path / "big").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "big" / "big.png")
+    for name in NAMES[:2]:
+        write_images(tmp_path / "broken" / name, name, 1, 0)
+    (tmp_path / "broken" / "rot dunkel" / "bad.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    given = {"--unlabeled": "unlabeled", "--output": "run"}
+    given |= dict(zip(options[::2], options[1::2], strict=True))
+    result = invoke("train", *QUICK, *(word for pair in given.items() for word in pair))
+    assert_refused(result, *words)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_unreadable_images_are_left_out_by_name(photos, tmp_path):
+    broken = tmp_path / "unlabeled"
+    write_images(broken, "blue", 12, 0)
+    (broken / "é cut.png").write_bytes((broken / "blue 00.png").read_bytes()[:60])
+    (broken / "gone.png").symlink_to("nowhere.png")
+    options = ("train", "--labeled", photos / "labeled", "--unlabeled", broken)
+    options += ("--output", tmp_path / "run", "--dry-run", *QUICK)
+    assert_refused(invoke(*options), "é cut.png", "gone.png (a link to nothing)")
+    result = invoke(*options, "--on-error", "skip")
+    assert result.exit_code == 0
+    assert "12 unlabeled" in result.output
+    assert "Left out, as they cannot be read: 2" in result.output
+    assert "é cut.png (" in result.output
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "report"])
+def test_what_is_no_run_is_refused(tmp_path, command):
+    rest = {
+        "predict": [tmp_path],
+        "evaluate": ["--data", tmp_path],
+        "export": ["--output", tmp_path / "new"],
+    }.get(command, [])
+    assert_refused(invoke(command, tmp_path, *rest), "no run.json")
+    assert_refused(invoke(command, tmp_path / "no", *rest), "no such folder")
+    assert not os.listdir(tmp_path)
+
+
+def test_predict_loses_no_file_and_writes_all_or_nothing(trained, tmp_path):
+    run, _ = trained
+    new = tmp_path / "new"
+    write_images(new, "blue", 5, 0)
+    (new / "cut.png").write_bytes((new / "blue 00.png").read_bytes()[:60])
+    output = tmp_path / "predictions.csv"
+    assert_refused(invoke("predict", run, new, "--output", output), "cut.png")
+    assert not output.exists()
+    arguments = ("predict", run, new, "--output", output, "--on-error", "skip")
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert "cut.png" in result.output
+    assert len(read_csv(output)) == 5
+    # What this command wrote it replaces; what it did not, it leaves alone.
+    assert invoke(*arguments).exit_code == 0
+    output.write_text("file,label\na.png,mine\n")
+    assert_refused(invoke(*arguments), "which exists")
+    assert output.read_text() == "file,label\na.png,mine\n"
+    assert_refused(
+        invoke("predict", run, tmp_path / "no*.png", "--output", tmp_path / "p.csv"),
+        "no*.png (no file or folder)",
+    )
+    (tmp_path / "empty").mkdir()
+    assert_refused(
+        invoke("predict", run, tmp_path / "empty", "--output", tmp_path / "p.csv"),
+        "a folder without images",
+    )
+
+
+def test_wrong_command_line_is_exit_code_2(photos):
+    assert invoke("trian").exit_code == 2
+    assert invoke("train", "--epochs", "0").exit_code == 2
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = invoke("report", tmp_path, "--debug")
+    assert isinstance(result.exception, ValueError)
