@@ -4,7 +4,7 @@ Coordinates are those of a chart 360 wide, which is about the width of a phone, 
 text drawn in it stays legible. Colours are the style sheet's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 360, 200
@@ -56,7 +56,7 @@ class LineChart:
 
 
 def line_chart(
-    title: str, series: dict[str, Sequence[float | None]], *, percent: bool = False
+    title: str, series: Mapping[str, Sequence[float | None]], *, percent: bool = False
 ) -> LineChart | None:
     """Lays out one curve for each series.
 
@@ -100,10 +100,9 @@ def line_chart(
             pen_up = point is None
         dots = [point for point in points if point is not None]
         known = [value for value in values if value is not None]
-        words = (
-            f"{name}: from {shown(known[0], percent)} to {shown(known[-1], percent)} in "
-            f"{len(values)} {'epoch' if len(values) == 1 else 'epochs'}."
-        )
+        ends = [shown(value, percent) for value in (known[0], known[-1])]
+        epochs_ = "epoch" if len(values) == 1 else "epochs"
+        words = f"{name}: from {ends[0]} to {ends[1]} in {len(values)} {epochs_}."
         curves.append(
             Curve(name, path, dots if len(values) <= MAX_DOTS else dots[-1:], words)
         )
@@ -143,8 +142,8 @@ class Histogram:
 
 def histogram(
     edges: Sequence[float],
-    counts: dict[str, Sequence[int]],
-    thresholds: dict[str, float],
+    counts: Mapping[str, Sequence[int]],
+    thresholds: Mapping[str, float],
 ) -> Histogram:
     """Lays out counts in bins of [0, 1], stacked in their order.
 
@@ -179,7 +178,12 @@ def histogram(
             below += values[position]
     return Histogram(
         bars,
-        [Tick(x_of(value), f"{name} {value:g}") for name, value in thresholds.items()],
+        # The name of a threshold stands to its left: no line to the left of it, which
+        # starts lower, runs through the name.
+        [
+            Tick(x_of(value), f"{name} {value:g}")
+            for name, value in sorted(thresholds.items(), key=lambda item: -item[1])
+        ],
         [Tick(x_of(value), f"{value:g}") for value in (0, 0.2, 0.4, 0.6, 0.8, 1)],
         [Tick(y_of(value), short(value)) for value in ticks(top, whole=True)],
     )

@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from kdfixmatch_keras.files import written_aside
 from kdfixmatch_keras.report import charts
@@ -57,7 +58,7 @@ def render(contents: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, thousands=_thousands)
+    environment.filters.update(code=_code, percent=_percent, thousands=_thousands)
     return environment.get_template("report.html").render(
         contents,
         methods=METHODS,
@@ -88,8 +89,17 @@ def write(contents: dict[str, Any], path: Any) -> None:
         aside.write_text(page, encoding="utf-8")
 
 
+def _code(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if position % 2 else escape(part)
+        for position, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
 def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    return "–" if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def _thousands(count: int) -> str:

@@ -84,7 +84,7 @@ def _too_few_trusted(contents: dict[str, Any]) -> Iterator[Sign]:
         }
         return
     absent = [
-        name
+        f"“{name}”"
         for name, size in zip(names, trusted["per_class"]["trusted"], strict=True)
         if not size
     ]
@@ -120,7 +120,7 @@ def _swallowing(contents: dict[str, Any]) -> Iterator[Sign]:
                 for network, share in large.items()
             )
             yield {
-                "title": f"{name} may be swallowing other classes",
+                "title": f"“{name}” may be swallowing other classes",
                 "text": f"Of the unlabeled images {seen} are taken for it, but of the "
                 f"labeled ones {expected:.0%} are. Unless it really is that frequent, "
                 "other classes are taken for it.",
