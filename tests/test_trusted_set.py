@@ -558,3 +558,14 @@ def test_csv_refuses_names_of_the_wrong_number(tmp_path, argument):
     with pytest.raises(ValueError, match=f"`{argument}` must have"):
         example().to_csv(tmp_path / "trusted.csv", **{argument: ["a"]})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_sample_has_a_reason():
+    assert example().reasons() == [
+        "trusted",
+        "confidence below tau_select",
+        "trusted",
+        "cluster disagrees",
+        "in no cluster",
+        "trusted",
+    ]
