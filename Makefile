@@ -4,13 +4,17 @@ VENV := .venv
 INSTALLED := $(VENV)/installed
 RUN := TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 
-.PHONY: demo test lint types clean
+.PHONY: demo test browser lint types clean
 
 demo: $(INSTALLED)  ## Train on 20 labeled digits, print the table, export, reload
 	$(RUN) examples/digits.py --output demo_output
 
-test: $(INSTALLED)  ## Run the tests
+test: $(INSTALLED)  ## Run the tests, for which there must be a `chromium`
 	$(RUN) -m pytest
+
+browser:  ## Install Debian's Chromium, in which the tests look at the report
+	command -v chromium || \
+		(apt-get update && apt-get install -y --no-install-recommends chromium)
 
 lint: $(INSTALLED)  ## Check style
 	$(VENV)/bin/ruff check .

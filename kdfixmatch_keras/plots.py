@@ -32,15 +32,10 @@ def plot_run(
             class, else its size by class.
 
     Raises:
-        ImportError: matplotlib is missing.
         RuntimeError: `model` has not been trained.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Figures need matplotlib: pip install 'kdfixmatch-keras[plots]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     if model.trusted_set is None:
         raise RuntimeError("`model` must be trained. Call `fit` first.")
     figure = Figure(figsize=(11, 8), layout="constrained")
