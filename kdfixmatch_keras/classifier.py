@@ -351,7 +351,13 @@ class ImageClassifier:
         return {name: float(value) for name, value in results.items()}
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:
-        """Writes the network for serving; see `kdfixmatch_keras.export`."""
+        """Writes the network for serving; see `export.export_network`.
+
+        Args:
+            path: For a SavedModel, a folder that is new or empty; for ONNX, a new file
+                whose name ends in `.onnx`.
+            format: `"tf_saved_model"` or `"onnx"`.
+        """
         network = self.serving_network
         if self.class_names is None:
             raise RuntimeError("The network has no class names. Call `fit` first.")

@@ -1,4 +1,4 @@
-"""Serving: a trained network as a SavedModel that needs nothing but TensorFlow."""
+"""Serving: a trained network as a SavedModel or an ONNX file, without Keras."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,51 +6,82 @@ from typing import Any
 
 import keras
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import onnx_export, validation
 from kdfixmatch_keras.augmentation.operations import luminance
 from kdfixmatch_keras.files import written_aside
 
-FORMATS = ("tf_saved_model",)
+FORMATS = ("tf_saved_model", "onnx")
 
 
 def export_network(
-    network: keras.Model, class_names: Sequence[str], path: Any, format: str
+    network: keras.Model,
+    class_names: Sequence[str],
+    path: Any,
+    format: str = "tf_saved_model",
 ) -> None:
     """Writes `network` for serving.
 
-    A SavedModel has two signatures. Both return `probabilities`, float32 `(n, K)`,
-    `class_id`, int32 `(n,)`, and `class_name`, string `(n,)`.
+    What is written takes `images`, uint8 `(n, H, W, C)`; images of another size are
+    resized to that of the training images. `predict` resizes with Pillow, which rounds
+    between the two axes: pixels can differ by one gray level. It returns
+    `probabilities`, float32 `(n, K)`, `class_id`, int32 `(n,)`, and `class_name`,
+    string `(n,)`.
 
-    * `serving_default` takes `images`, uint8 `(n, H, W, C)`; images of another size
-      are resized to that of the training images. `predict` resizes with Pillow, which
-      rounds between the two axes: pixels can differ by one gray level.
-    * `serve_bytes` takes `encoded`, string `(n,)`, each a JPEG or PNG file.
+    * A SavedModel needs nothing but TensorFlow. Besides the signature
+      `serving_default`, which is the above, it has `serve_bytes`, which takes
+      `encoded`, string `(n,)`, each a JPEG or PNG file.
+    * An ONNX file, of opset 18, needs nothing but a runtime for ONNX. Its metadata has
+      the names of all classes, as JSON under `class_names`. It computes in float32: the
+      probabilities of a network in mixed precision differ from those of `predict` by
+      what half precision rounds.
 
     Args:
         network: Functional model from uint8 `(n, H, W, C)` to logits `(n, K)`.
         class_names: The `K` names.
-        path: Folder to write. It must be new or empty.
-        format: `"tf_saved_model"`.
+        path: For a SavedModel, a folder that is new or empty; for ONNX, a new file
+            whose name ends in `.onnx`.
+        format: `"tf_saved_model"` or `"onnx"`.
 
     Raises:
-        ValueError: `format` is unknown, or `path` is not new or empty.
+        ValueError: `format` is unknown, or `path` is not as above.
         RuntimeError: Keras runs on another backend than TensorFlow.
+        ImportError: A package that writes ONNX is missing.
     """
     validation.check_choice("format", format, FORMATS)
     path = Path(path)
+    if format == "onnx":
+        _check_new_file(path)
+    else:
+        _check_new_folder(path)
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "A network is exported by TensorFlow, but Keras runs on "
+            f"{keras.backend.backend()}. Save the model, then load and export it in a "
+            "process started with KERAS_BACKEND=tensorflow."
+        )
+    if format == "onnx":
+        onnx_export.check_packages()
+        model = onnx_export.build_model(network, class_names)
+        with written_aside(path) as temporary:
+            temporary.write_bytes(model.SerializeToString())
+    else:
+        archive = _build_archive(network, class_names)
+        with written_aside(path) as temporary:
+            archive.write_out(str(temporary), verbose=False)
+
+
+def _check_new_folder(path: Path) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
             f"`path` must be a new or an empty folder. Received: path={str(path)!r}"
         )
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "A SavedModel is written by TensorFlow, but Keras runs on "
-            f"{keras.backend.backend()}. Save the model, then load and export it in a "
-            "process started with KERAS_BACKEND=tensorflow."
-        )
-    archive = _build_archive(network, class_names)
-    with written_aside(path) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+
+
+def _check_new_file(path: Path) -> None:
+    if path.suffix != ".onnx":
+        raise ValueError(f"`path` must end in .onnx. Received: path={str(path)!r}")
+    if path.exists():
+        raise ValueError(f"`path` must be a new file. Received: path={str(path)!r}")
 
 
 def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:

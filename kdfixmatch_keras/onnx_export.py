@@ -1,0 +1,174 @@
+"""Serving: a trained network as an ONNX model."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdfixmatch_keras._version import __version__
+
+# The first opset whose Resize can smooth before it reduces, and its IR version.
+_OPSET = 18
+_IR_VERSION = 8
+_HEADER = f'<ir_version: {_IR_VERSION}, opset_import: ["": {_OPSET}]>'
+
+
+def check_packages() -> None:
+    """Imports what `build_model` needs.
+
+    Raises:
+        ImportError: A package is missing.
+    """
+    try:
+        import onnx  # noqa: F401
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "ONNX files need onnx and tf2onnx: pip install 'kdfixmatch-keras[onnx]'"
+        ) from error
+
+
+def build_model(network: keras.Model, class_names: Sequence[str]) -> Any:
+    """Translates `network`, with resizing before it and class names after it.
+
+    Args:
+        network: Functional model from uint8 `(n, H, W, C)` to logits `(n, K)`.
+        class_names: The `K` names.
+
+    Returns:
+        A checked `onnx.ModelProto`; see `export.export_network` for its inputs and
+        outputs.
+    """
+    import onnx.checker
+    import onnx.compose
+    import onnx.helper
+
+    translated = onnx.compose.add_prefix(_translated(_in_float32(network)), "network/")
+    model = onnx.compose.merge_models(
+        _resizing(network.input_shape[1:]), translated, [("pixels", "network/pixels")]
+    )
+    model = onnx.compose.merge_models(
+        model,
+        _answers(class_names),
+        [("network/logits", "logits")],
+        name="classifier",
+        producer_name="kdfixmatch-keras",
+        producer_version=__version__,
+    )
+    names = json.dumps(list(class_names), ensure_ascii=False)
+    onnx.helper.set_model_props(model, {"class_names": names})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _resizing(image_shape: tuple[int, int, int]) -> Any:
+    """From images of any size to the pixels of the network; rounds as `export` does.
+
+    TensorFlow and Pillow average over the pixels inside the image alone; so does
+    Resize with `exclude_outside`. `axes` leaves the channels where they are.
+    """
+    import onnx.parser
+
+    height, width, channels = image_shape
+    return onnx.parser.parse_model(f"""
+        {_HEADER}
+        resizing (uint8[n, height, width, {channels}] images)
+        => (uint8[n, {height}, {width}, {channels}] pixels)
+        <
+            int64[2] size = {{{height}, {width}}},
+            float black = {{0}},
+            float white = {{255}}
+        >
+        {{
+            levels = Cast <to = {onnx.TensorProto.FLOAT}> (images)
+            resized = Resize <
+                mode = "linear", antialias = 1, exclude_outside = 1, axes = [1, 2]
+            > (levels, , , size)
+            rounded = Round (resized)
+            clipped = Clip (rounded, black, white)
+            pixels = Cast <to = {onnx.TensorProto.UINT8}> (clipped)
+        }}
+    """)
+
+
+def _answers(class_names: Sequence[str]) -> Any:
+    """From logits to what is served."""
+    import onnx.numpy_helper
+    import onnx.parser
+
+    count = len(class_names)
+    model = onnx.parser.parse_model(f"""
+        {_HEADER}
+        answers (float[n, {count}] logits)
+        => (float[n, {count}] probabilities, int32[n] class_id, string[n] class_name)
+        {{
+            probabilities = Softmax <axis = -1> (logits)
+            index = ArgMax <axis = -1, keepdims = 0> (logits)
+            class_id = Cast <to = {onnx.TensorProto.INT32}> (index)
+            class_name = Gather (names, index)
+        }}
+    """)
+    names = np.array(class_names, dtype=object)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(names, "names"))
+    return model
+
+
+def _translated(network: keras.Model) -> Any:
+    """The network alone, from `pixels` to `logits`."""
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, "pixels")]
+
+    @tf.function(autograph=False, input_signature=signature)
+    def call(pixels: Any) -> Any:
+        return network(pixels, training=False)
+
+    # Tensors that are no variables, such as the means of a Normalization layer, would
+    # become inputs of the ONNX model: frozen, the function has none.
+    frozen = convert_variables_to_constants_v2(call.get_concrete_function())
+
+    @tf.function(autograph=False, input_signature=signature)
+    def call_frozen(pixels: Any) -> dict[str, Any]:
+        (logits,) = frozen(pixels)
+        return {"logits": logits}
+
+    model, _ = tf2onnx.convert.from_function(
+        call_frozen, input_signature=signature, opset=_OPSET
+    )
+    model.ir_version = _IR_VERSION
+    return model
+
+
+def _in_float32(network: keras.Model) -> keras.Model:
+    """`network`, or where it computes in half precision a copy that does not.
+
+    Runtimes on a CPU have few operators in float16 and next to none in bfloat16. The
+    variables are float32 in any case.
+    """
+    layers = network._flatten_layers()
+    if not any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers):
+        return network
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config(_without_half_precision(layer.get_config()))
+
+    clone = keras.models.clone_model(network, clone_function=copy, recursive=True)
+    clone.set_weights(network.get_weights())
+    return clone
+
+
+def _without_half_precision(config: Any) -> Any:
+    """A layer's configuration with every dtype policy in it replaced by float32."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": "float32"}}
+        return {key: _without_half_precision(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_without_half_precision(value) for value in config]
+    return config
