@@ -1,4 +1,4 @@
-"""The SavedModel, as a server sees it: without Keras and without this package."""
+"""What is exported, as a server sees it: without Keras and without this package."""
 
 import io
 import os
@@ -96,28 +96,68 @@ def serve_bytes(signatures, files):
     return signatures["serve_bytes"](encoded=tf.constant(files))
 
 
-def test_a_process_with_tensorflow_alone_agrees(model, saved_model, tmp_path):
+@pytest.fixture(scope="module")
+def onnx_file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    model.export(path, format="onnx")
+    return path
+
+
+# Arguments: the export, a folder to exchange arrays in. `None` in `sys.modules` makes
+# an import fail.
+WITH_TENSORFLOW_ALONE = """
+import sys
+sys.modules["keras"] = sys.modules["kdfixmatch_keras"] = None
+import numpy as np
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2] + "/images.npy")
+answer = loaded.signatures["serving_default"](images=tf.constant(images))
+names = [name.decode() for name in answer["class_name"].numpy()]
+np.save(sys.argv[2] + "/probabilities.npy", answer["probabilities"])
+np.save(sys.argv[2] + "/names.npy", np.array(names))
+"""
+WITH_ONNXRUNTIME_ALONE = """
+import sys
+for name in ("keras", "kdfixmatch_keras", "tensorflow", "onnx", "tf2onnx"):
+    sys.modules[name] = None
+import numpy as np
+import onnxruntime
+providers = ["CPUExecutionProvider"]
+session = onnxruntime.InferenceSession(sys.argv[1], providers=providers)
+images = np.load(sys.argv[2] + "/images.npy")
+outputs = ["probabilities", "class_name"]
+probabilities, names = session.run(outputs, {"images": images})
+np.save(sys.argv[2] + "/probabilities.npy", probabilities)
+np.save(sys.argv[2] + "/names.npy", np.array(list(names)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "export"),
+    [
+        (WITH_TENSORFLOW_ALONE, "saved_model"),
+        (WITH_ONNXRUNTIME_ALONE, "onnx_file"),
+    ],
+    ids=["tensorflow", "onnxruntime"],
+)
+def test_a_process_with_nothing_else_agrees(model, request, tmp_path, program, export):
     images = smooth_images(9, seed=2)
     np.save(tmp_path / "images.npy", images)
-    program = (
-        "import sys, numpy as np, tensorflow as tf\n"
-        "loaded = tf.saved_model.load(sys.argv[1])\n"
-        "images = np.load(sys.argv[2] + '/images.npy')\n"
-        "serve = loaded.signatures['serving_default']\n"
-        "answer = serve(images=tf.constant(images))\n"
-        "np.save(sys.argv[2] + '/answer.npy', answer['probabilities'])\n"
-        "assert 'kdfixmatch_keras' not in sys.modules\n"
-    )
+    path = request.getfixturevalue(export)
     result = subprocess.run(
-        [sys.executable, "-c", program, str(saved_model), str(tmp_path)],
+        [sys.executable, "-c", program, str(path), str(tmp_path)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert result.returncode == 0, result.stderr
-    answer = np.load(tmp_path / "answer.npy")
+    answer = np.load(tmp_path / "probabilities.npy")
     np.testing.assert_allclose(answer, model.predict(images), atol=1e-5)
+    assert list(np.load(tmp_path / "names.npy")) == [
+        model.class_names[index] for index in answer.argmax(axis=1)
+    ]
     model.save(tmp_path / "model.zip")
     loaded = KDFixMatch.load(tmp_path / "model.zip")
     np.testing.assert_allclose(answer, loaded.predict(images), atol=1e-5)
