@@ -1,5 +1,6 @@
 """Images of a training as the command line names them, and what was found."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,21 +38,24 @@ class Images:
 
     def skipped(self) -> dict[str, str]:
         """Reason by path, for each file that was left out."""
-        sources = [self.labeled.images, self.unlabeled]
-        if self.test is not None:
-            sources.append(self.test.images)
         return {
             str(file): reason
-            for source in sources
-            if isinstance(source, FolderSource)
+            for source in self._folders()
             for file, reason in source.skipped.items()
         }
+
+    def _folders(self) -> list[FolderSource]:
+        sources: list[ImageSource] = [self.labeled.images, self.unlabeled]
+        if self.test is not None:
+            sources.append(self.test.images)
+        return [source for source in sources if isinstance(source, FolderSource)]
 
     def facts(self) -> dict[str, Any]:
         """Counts, for people and for `run.json`."""
         names = self.labeled.class_names
         counts = np.bincount(self.labeled.labels, minlength=len(names))
         height, width, channels = self.labeled.images.image_shape
+        sizes = [size for folder in self._folders() for size in folder.size_range]
         return {
             "paths": self.paths,
             "labeled": len(self.labeled.images),
@@ -59,6 +63,9 @@ class Images:
             "unlabeled": len(self.unlabeled),
             "test": None if self.test is None else len(self.test.images),
             "image_shape": [height, width, channels],
+            "file_sizes": [min(sizes, key=math.prod), max(sizes, key=math.prod)]
+            if sizes
+            else None,
             "skipped": self.skipped(),
         }
 
@@ -150,6 +157,19 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
+def _resized(facts: Mapping[str, Any]) -> str:
+    """What the files were before, if they are resized."""
+    if not facts["file_sizes"]:
+        return ""
+    smallest, largest = (tuple(size) for size in facts["file_sizes"])
+    if smallest == largest == tuple(facts["image_shape"][:2]):
+        return ""
+    found = f"{smallest[0]} x {smallest[1]}"
+    if largest != smallest:
+        found += f" to {largest[0]} x {largest[1]}"
+    return f" (resized from {found})"
+
+
 def describe(facts: Mapping[str, Any]) -> list[str]:
     """Lines that say what was found."""
     height, width, channels = facts["image_shape"]
@@ -158,7 +178,7 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
     kind = "gray" if channels == 1 else "RGB"
     lines = [
         f"Images: {facts['labeled']:,} labeled, {facts['unlabeled']:,} unlabeled, "
-        f"{test}; {height} x {width} pixels, {kind}",
+        f"{test}; {height} x {width} pixels, {kind}{_resized(facts)}",
         f"Labels of {len(per_class)} classes: "
         + ", ".join(f"{name} {count}" for name, count in per_class.items()),
     ]

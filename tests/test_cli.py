@@ -356,6 +356,9 @@ def test_unreadable_images_are_left_out_by_name(photos, tmp_path):
     result = invoke(*options, "--on-error", "skip")
     assert result.exit_code == 0
     assert "12 unlabeled" in result.output
+    assert "RGB\n" in result.output
+    resized = invoke(*options, "--on-error", "skip", "--image-size", "12x10")
+    assert "12 x 10 pixels, RGB (resized from 8 x 8)" in resized.output
     assert "Left out, as they cannot be read: 2" in result.output
     assert "é cut.png (" in result.output
 

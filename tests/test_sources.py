@@ -279,6 +279,7 @@ class TestFolderSource:
             FolderSource(folder)
         source = FolderSource(folder, image_size=(6, 5))
         np.testing.assert_array_equal(source[[7]][0], resize(images[0, :4], (6, 5)))
+        assert source.size_range == ((4, 5), (6, 5))
 
     def test_garbage_is_named(self, folder):
         (folder / "bad.png").write_bytes(b"no image at all")

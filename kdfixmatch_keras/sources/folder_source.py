@@ -1,5 +1,6 @@
 """Images in a folder of files."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,8 @@ class FolderSource(ImageSource):
     Attributes:
         files: Path of each image.
         skipped: Reason by path, for each file that was left out.
+        size_range: `(height, width)` in pixels of the smallest and the largest file, by
+            area.
 
     Raises:
         ValueError: If there is no such folder or no image, an image cannot be read
@@ -104,8 +107,10 @@ class FolderSource(ImageSource):
         # One run names them all: those too that only decoding will find.
         if not self.files or (read_once and on_error == "raise"):
             _raise_if_any(self.skipped, argument)
+        sizes = [own for own, _ in headers]
+        self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
         names = [file.relative_to(root).as_posix() for file in self.files]
-        size = size or _common_size([own for own, _ in headers], names, argument)
+        size = size or _common_size(sizes, names, argument)
         has_colour = any(colour for _, colour in headers)
         super().__init__((*size, channels or (3 if has_colour else 1)), names)
 
