@@ -106,7 +106,7 @@ def forward_passes(network: Any, count: int, side: int) -> float:
 
 def ours(network: Any, files: list[Path], folder: Path) -> tuple[float, list[int]]:
     """Seconds to predict all files into a CSV file, and memory on the way in MiB."""
-    memory = []
+    memory: list[int] = []
     done = 0
     started = time.perf_counter()
     with open(folder / "predictions.csv", "w", newline="") as file:

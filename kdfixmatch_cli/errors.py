@@ -12,6 +12,13 @@ import typer
 
 UNUSABLE, INTERRUPTED = 1, 130
 
+# Remedies in the words of Python, and those of a command line.
+_REMEDIES = {
+    "image_size=(height, width)": "--image-size",
+    "weights=<path of a weights file>": "--weights <path of a weights file>",
+    "weights=None": "--weights none",
+}
+
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
     """Makes a command print its errors in a line, or with a traceback for `debug`.
@@ -37,13 +44,12 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         except (typer.Exit, typer.Abort):
             raise
         except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
-            say(f"Error: {' '.join(str(error).split()) or type(error).__name__}")
+            say(f"Error: {_one_line(error) or type(error).__name__}")
             raise typer.Exit(UNUSABLE) from None
         # Whatever else it is, a user should not have to read a traceback; `--debug`
         # shows it to those who want to report it.
         except Exception as error:
-            kind = type(error).__name__
-            say(f"Error: {kind}: {' '.join(str(error).split())}")
+            say(f"Error: {type(error).__name__}: {_one_line(error)}")
             say("This should not happen; --debug shows where it did.")
             raise typer.Exit(UNUSABLE) from None
 
@@ -77,4 +83,11 @@ def say(line: str) -> None:
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    say(f"Warning: {' '.join(str(message).split())}")
+    say(f"Warning: {_one_line(message)}")
+
+
+def _one_line(message: Any) -> str:
+    line = " ".join(str(message).split())
+    for python, option in _REMEDIES.items():
+        line = line.replace(python, option)
+    return line

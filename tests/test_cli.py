@@ -322,6 +322,7 @@ def assert_refused(result, *words):
         (["--labeled", "labeled", "--on-error", "igno"], ["`on_error`", "'raise'"]),
         (["--labeled", "labeled", "--output", "labeled"], ["`--output`", "empty"]),
         (["--labeled", "labeled", "--unlabeled", "big"], ["8 x 8. Received: 9 x 9"]),
+        (["--labeled", "mixed"], ["(9, 9)", "Pass --image-size to resize them"]),
         (["--labeled", "broken"], ["bad.png (an empty file)"]),
     ],
 )
@@ -335,6 +336,8 @@ def test_train_refuses(photos, tmp_path, monkeypatch, options, words):
     Image.new("RGB", (9, 9)).save(tmp_path / "big" / "big.png")
     for name in NAMES[:2]:
         write_images(tmp_path / "broken" / name, name, 1, 0)
+        write_images(tmp_path / "mixed" / name, name, 1, 0)
+    Image.new("RGB", (9, 9)).save(tmp_path / "mixed" / NAMES[0] / "big.png")
     (tmp_path / "broken" / "rot dunkel" / "bad.png").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
