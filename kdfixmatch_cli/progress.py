@@ -48,6 +48,10 @@ class TrainingProgress:
         """A callback for the training of one stage."""
         return _StageProgress(self, stage)
 
+    def begin(self, stage: str) -> None:
+        """A stage begins."""
+        self._bar.update(self._task, description=f"{stage} network")
+
     def step(self) -> None:
         """One more step is done."""
         self._bar.advance(self._task)
@@ -86,6 +90,9 @@ class _StageProgress(keras.callbacks.Callback):
         super().__init__()
         self.progress = progress
         self.stage = stage
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.progress.begin(self.stage)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.progress.step()
