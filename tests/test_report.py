@@ -304,7 +304,7 @@ def test_a_class_that_swallows_others_is_told(healthy):
     healthy["estimates"]["predicted"] = [30, 5, 5]
     (sign,) = find(healthy)
     assert sign["title"] == "“cat” may be swallowing other classes"
-    assert "75% by the inner network" in sign["text"]
+    assert "75% (by the inner network)" in sign["text"]
     assert "33%" in sign["text"]
 
 
@@ -367,6 +367,22 @@ def test_the_page_without_a_test_set(without_test):
     ):
         assert expected in words
     assert "Confusion matrix" not in words
+
+
+def test_accuracies_measured_elsewhere(without_test):
+    given = {**without_test, "accuracies": {"supervised": 0.25, "other": 0.5}}
+    words = visible_text(report.render(given))
+    assert "Supervised only 25.0%" in words and "other 50.0%" in words
+
+
+def test_a_model_that_was_loaded(tmp_path, model, labeled, unlabeled, without_test):
+    model.save(tmp_path / "model")
+    loaded = KDFixMatch.load(tmp_path / "model")
+    contents = report.collect(loaded, labeled, unlabeled)
+    assert "not saved" in contents["settings"].pop("backbone")
+    expected = {**without_test, "settings": dict(without_test["settings"])}
+    assert expected["settings"].pop("backbone") == "convolution"
+    assert contents == expected
 
 
 def test_an_empty_trusted_set(labeled, unlabeled):

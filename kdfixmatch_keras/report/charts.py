@@ -106,11 +106,11 @@ def line_chart(
         curves.append(
             Curve(name, path, dots if len(values) <= MAX_DOTS else dots[-1:], words)
         )
-    epochs = [1.0] if length == 1 else [1.0, *ticks(length, whole=True)[1:]]
+    epochs = sorted({1.0, *ticks(length, whole=True)[1:]})
     return LineChart(
         title,
         curves,
-        [Tick(x_of(epoch), f"{epoch:g}") for epoch in epochs if epoch <= length],
+        [Tick(x_of(epoch), f"{epoch:g}") for epoch in epochs],
         [Tick(y_of(value), shown(value, percent)) for value in ticks(top, whole=False)],
     )
 
@@ -199,7 +199,7 @@ def ticks(top: float, *, whole: bool) -> list[float]:
 
 def shown(value: float, percent: bool) -> str:
     """A number as an axis says it."""
-    return f"{100 * value:.3g} %" if percent else f"{value:.3g}"
+    return f"{100 * value:.3g}%" if percent else f"{value:.3g}"
 
 
 def short(count: float) -> str:

@@ -75,7 +75,7 @@ def collect(
         "num_unlabeled": len(unlabeled),
         "test": evaluation.measure(networks, test, model.class_names),
         "accuracies": {
-            values.text(method): float(accuracy)
+            values.text(method): values.number(accuracy)
             for method, accuracy in (accuracies or {}).items()
         },
         "estimates": evaluation.estimate(
@@ -92,9 +92,7 @@ def collect(
             for stage, history in model.history.items()
         },
         "trusted": trusted_summary.summarise(trusted, model.tau_inner, labeled.labels),
-        "map": embedding_map.draw(
-            model.outer, _some(labeled, 200, generator), unlabeled, trusted, sample
-        ),
+        "map": embedding_map.draw(model.outer, labeled, unlabeled, trusted, sample),
         "galleries": galleries.choose(labeled, unlabeled, trusted, generator),
         "settings": _settings(model),
         "run": {
@@ -152,8 +150,11 @@ def _some(
 
 def _settings(model: Any) -> dict[str, Any]:
     """The arguments that the model was made with; objects by their class."""
-    settings = {}
+    settings: dict[str, Any] = {}
     for name in signature(type(model)).parameters:
+        if name in model.unsaved_arguments:
+            settings[name] = "an object that was not saved with the model"
+            continue
         value = getattr(model, name)
         if isinstance(value, keras.layers.Layer | keras.losses.Loss) or callable(value):
             value = getattr(value, "__name__", type(value).__name__)

@@ -1,6 +1,7 @@
 """From what `collect` gathered to a page of HTML, without images or Keras."""
 
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any
 
@@ -8,7 +9,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from kdfixmatch_keras.files import written_aside
-from kdfixmatch_keras.report import charts
+from kdfixmatch_keras.report import charts, values
 from kdfixmatch_keras.report.values import FORMAT
 
 # Of more classes, tables hold those of which the smallest share is trusted.
@@ -58,7 +59,13 @@ def render(contents: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=_code, percent=_percent, thousands=_thousands)
+    environment.filters.update(
+        code=_code,
+        file_name=_file_name,
+        percent=_percent,
+        plural=_plural,
+        thousands=_thousands,
+    )
     return environment.get_template("report.html").render(
         contents,
         methods=METHODS,
@@ -99,7 +106,16 @@ def _code(text: str) -> Markup:
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+    return "–" if share is None else f"{share:.{digits}%}"
+
+
+def _file_name(name: str) -> str:
+    """What fits below a thumbnail of the name of an image."""
+    return values.text(PurePosixPath(name).stem, 11)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _thousands(count: int) -> str:
@@ -177,11 +193,14 @@ def _points(points: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
 
 
 def _map_labels(points: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Where the number of each class stands: in the middle of its points."""
+    """Where the number of a class stands: in the middle of its points.
+
+    More numbers than those of the classes with the most points would hide one another.
+    """
     if points is None:
         return []
     labels = []
-    for number in sorted(set(points["class"])):
+    for number, _ in Counter(points["class"]).most_common(MAX_LEGEND):
         x, y = (
             median(
                 value

@@ -116,14 +116,14 @@ def _swallowing(contents: dict[str, Any]) -> Iterator[Sign]:
         }
         if large:
             seen = " and ".join(
-                f"{share:.0%} by the {network} network"
+                f"{share:.0%} (by the {network} network)"
                 for network, share in large.items()
             )
             yield {
                 "title": f"“{name}” may be swallowing other classes",
-                "text": f"Of the unlabeled images {seen} are taken for it, but of the "
-                f"labeled ones {expected:.0%} are. Unless it really is that frequent, "
-                "other classes are taken for it.",
+                "text": f"Among the unlabeled images, {seen} are taken for it; among "
+                f"the labeled ones, {expected:.0%} are of this class. Unless it "
+                "really is that frequent, other classes are taken for it.",
                 "remedy": "If the labels tell how frequent classes are, train with "
                 "`distribution_alignment=True`. Else label more images of the classes "
                 "that are taken for it.",
