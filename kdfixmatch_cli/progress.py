@@ -16,11 +16,15 @@ class TrainingProgress:
     Args:
         console: Where to print.
         steps: Steps of each stage, in their order.
+        costs: What a step of each stage costs, in any unit.
     """
 
-    def __init__(self, console: Console, steps: dict[str, int]) -> None:
+    def __init__(
+        self, console: Console, steps: dict[str, int], costs: dict[str, int]
+    ) -> None:
         self.console = console
-        self.steps = steps
+        self._costs = costs
+        self._work = {stage: count * costs[stage] for stage, count in steps.items()}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -31,7 +35,7 @@ class TrainingProgress:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=sum(steps.values()))
+        self._task = self._bar.add_task("", total=sum(self._work.values()))
         self._started = 0.0
 
     def __enter__(self) -> "TrainingProgress":
@@ -52,9 +56,9 @@ class TrainingProgress:
         """A stage begins."""
         self._bar.update(self._task, description=f"{stage} network")
 
-    def step(self) -> None:
-        """One more step is done."""
-        self._bar.advance(self._task)
+    def step(self, stage: str) -> None:
+        """One more step of a stage is done."""
+        self._bar.advance(self._task, self._costs[stage])
 
     def show(self, stage: str, epoch: int, epochs: int, logs: dict[str, Any]) -> None:
         """An epoch is done."""
@@ -72,8 +76,8 @@ class TrainingProgress:
 
     def skip_to_end_of(self, stage: str) -> None:
         """Counts the steps of a stage that stopped early as done."""
-        stages = list(self.steps)
-        done = sum(self.steps[s] for s in stages[: stages.index(stage) + 1])
+        stages = list(self._work)
+        done = sum(self._work[s] for s in stages[: stages.index(stage) + 1])
         self._bar.update(self._task, completed=done)
 
     def _remaining(self) -> str:
@@ -95,7 +99,7 @@ class _StageProgress(keras.callbacks.Callback):
         self.progress.begin(self.stage)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.progress.step()
+        self.progress.step(self.stage)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.progress.show(self.stage, epoch + 1, self.params["epochs"], logs or {})

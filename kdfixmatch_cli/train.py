@@ -14,7 +14,7 @@ from kdfixmatch_cli.app import command_line
 from kdfixmatch_cli.estimate import estimate_seconds
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
 from kdfixmatch_cli.progress import TrainingProgress, duration
-from kdfixmatch_keras import KDFixMatch, baselines, datasets, report
+from kdfixmatch_keras import FixMatch, KDFixMatch, baselines, datasets, report
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 from kdfixmatch_keras.run_folder import RunFolder, versions
 
@@ -127,17 +127,9 @@ def _run(
         "images": images.facts(),
     }
     folder.write_facts(facts)
-    steps_per_epoch = length["steps_per_epoch"]
-    if steps_per_epoch is None:
-        batch = model.batch_size * model.unlabeled_ratio
-        steps_per_epoch = -(-len(images.unlabeled) // batch)
-    stages = {"outer": length["outer_epochs"], "inner": length["epochs"]}
-    if with_supervised:
-        stages = {"supervised": length["epochs"], **stages}
-    steps = {stage: epochs * steps_per_epoch for stage, epochs in stages.items()}
     data = (images.labeled, images.unlabeled, images.test)
     supervised = None
-    with TrainingProgress(console, steps) as progress:
+    with _progress(model, images, length, with_supervised, console) as progress:
         if with_supervised:
             supervised = baselines.Supervised(
                 **{
@@ -172,6 +164,28 @@ def _run(
     for network, accuracy in facts["test_accuracy"].items():
         console.print(f"Test accuracy of the {network} network: {accuracy:.1%}")
     console.print(f"Wrote {folder.path}; look at {folder.report}", markup=False)
+
+
+def _progress(
+    model: KDFixMatch,
+    images: Images,
+    length: dict[str, Any],
+    with_supervised: bool,
+    console: Console,
+) -> TrainingProgress:
+    """A progress that knows how many steps each network takes, and what they cost."""
+    labeled = model.batch_size
+    unlabeled = labeled * model.unlabeled_ratio
+    steps = length["steps_per_epoch"] or -(-len(images.unlabeled) // unlabeled)
+    epochs = {"outer": length["outer_epochs"], "inner": length["epochs"]}
+    if with_supervised:
+        epochs = {"supervised": length["epochs"], **epochs}
+    costs = dict.fromkeys(epochs, FixMatch.passes_per_batch(labeled, unlabeled))
+    if with_supervised:
+        costs["supervised"] = FixMatch.passes_per_batch(labeled, 0)
+    return TrainingProgress(
+        console, {stage: count * steps for stage, count in epochs.items()}, costs
+    )
 
 
 def _test_accuracy(contents: dict[str, Any]) -> dict[str, float]:

@@ -342,7 +342,8 @@ class FixMatch(keras.Model):
                 + ops.cast(student, "float32") * (1.0 - decay)
             )
 
-    def passes_per_batch(self, num_labeled: int, num_unlabeled: int) -> int:
+    @staticmethod
+    def passes_per_batch(num_labeled: int, num_unlabeled: int) -> int:
         """What a batch costs, in images that go forward through a network.
 
         A student's images count three times, as the way back costs about two ways

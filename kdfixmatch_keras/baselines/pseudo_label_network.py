@@ -32,6 +32,7 @@ class PseudoLabelNetwork(UnlabeledTermNetwork):
             losses.per_sample(self.unlabeled_loss, x["trusted"], y_pred["student"])
         )
 
-    def passes_per_batch(self, num_labeled: int, num_unlabeled: int) -> int:
+    @staticmethod
+    def passes_per_batch(num_labeled: int, num_unlabeled: int) -> int:
         """What a batch costs; see `FixMatch`. No teacher sees the images."""
         return 3 * (num_labeled + num_unlabeled)
