@@ -157,7 +157,9 @@ def _run(
     )
     folder.write_results(model)
     facts["seconds"] = round(time.monotonic() - started, 1)
-    contents = report.collect(model, *data, supervised=supervised, run=facts)
+    contents = report.collect(
+        model, *data, supervised=supervised, run=_facts_of_report(facts)
+    )
     folder.write_report(contents)
     facts["test_accuracy"] = _test_accuracy(contents)
     folder.write_facts(facts)
@@ -186,6 +188,22 @@ def _progress(
     return TrainingProgress(
         console, {stage: count * steps for stage, count in epochs.items()}, costs
     )
+
+
+def _facts_of_report(facts: dict[str, Any]) -> dict[str, Any]:
+    """What the page does not show elsewhere, as short texts."""
+    lines = {
+        "command": facts["command"],
+        "started": facts["started"],
+        "duration": duration(facts["seconds"]),
+        "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items()),
+        "images": " ".join(describe(facts["images"])[:1]),
+    }
+    for option, path in facts["images"]["paths"].items():
+        lines[f"--{option}"] = path
+    if facts["images"]["skipped"]:
+        lines["left out, unreadable"] = len(facts["images"]["skipped"])
+    return lines
 
 
 def _test_accuracy(contents: dict[str, Any]) -> dict[str, float]:
