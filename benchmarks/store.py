@@ -1,8 +1,8 @@
 """The finished cells of the accuracy benchmark, in `results.json` of a folder."""
 
+import contextlib
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from threading import Lock
@@ -10,7 +10,7 @@ from typing import Any
 
 from tables import write_plot, write_table
 
-from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.files import held, written_aside
 
 # Those of the command line that all cells of a folder share.
 OPTIONS = (
@@ -46,7 +46,11 @@ class Store:
         self.cells: list[dict[str, Any]] = []
         self._lock = Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = _hold(folder)
+        self._held = contextlib.ExitStack()
+        try:
+            self._held.enter_context(held(folder))
+        except RuntimeError as error:
+            sys.exit(str(error))
         if self.path.exists():
             found = json.loads(self.path.read_text())
             differing = [
@@ -65,8 +69,7 @@ class Store:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._folder is not None:
-            os.close(self._folder)
+        self._held.close()
 
     def has(self, **key: Any) -> bool:
         """Whether the cell of these labels, seed and method is finished."""
@@ -125,20 +128,3 @@ class Store:
             )
             print(write_table(self.cells, folder / "table.md", caption))
             write_plot(self.cells, folder / "accuracy.svg")
-
-
-def _hold(folder: Path) -> int | None:
-    """Keeps a second run off a folder until what this returns is closed.
-
-    Each would otherwise write over the cells of the other.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(f"Another run is writing to {folder}. Choose another --output.")
-    return descriptor

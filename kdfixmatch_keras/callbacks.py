@@ -32,7 +32,7 @@ def check(callbacks: Any) -> list[Any] | dict[str, list[Any]]:
 
 @contextlib.contextmanager
 def for_stage(
-    callbacks: list[Any] | dict[str, list[Any]], stage: str, is_first: bool
+    callbacks: list[Any] | dict[str, list[Any]], stage: str, append: bool
 ) -> Iterator[list[Any]]:
     """Gives the callbacks of one stage.
 
@@ -43,7 +43,7 @@ def for_stage(
     Args:
         callbacks: What `check` returned.
         stage: `"outer"` or `"inner"`.
-        is_first: Whether no stage came before in this training.
+        append: Whether a part of this training has been logged before.
 
     Yields:
         Callbacks for `keras.Model.fit`.
@@ -53,7 +53,7 @@ def for_stage(
         return
     with contextlib.ExitStack() as stack:
         for callback in callbacks:
-            if isinstance(callback, keras.callbacks.CSVLogger) and not is_first:
+            if isinstance(callback, keras.callbacks.CSVLogger) and append:
                 stack.enter_context(_changed(callback, "append", True))
             if isinstance(callback, keras.callbacks.TensorBoard):
                 log_dir = os.path.join(callback.log_dir, stage)

@@ -8,10 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras import augmentation, backbones, export, thresholds, validation
+from kdfixmatch_keras import (
+    augmentation,
+    backbones,
+    export,
+    run_state,
+    thresholds,
+    validation,
+)
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.optimizers import build_optimizer
+from kdfixmatch_keras.run_state import NOT_STARTED, RunState
 from kdfixmatch_keras.sources import (
     ImageSource,
     LabeledImages,
@@ -219,11 +227,13 @@ class ImageClassifier:
         labels_only: bool = False,
         callbacks: Sequence[Any] = (),
         verbose: Any = "auto",
+        state: RunState | None = None,
     ) -> dict[str, list[float]]:
         """Trains `network` with Keras's `fit` and returns `{metric: [per epoch]}`.
 
         Without `steps_per_epoch`, an epoch shows each unlabeled image once. Trusted
-        labels are shown for the first `trusted_until` of the steps.
+        labels are shown for the first `trusted_until` of the steps. With a `state`, the
+        training goes on where it was stopped.
         """
         if steps_per_epoch is None:
             steps_per_epoch = self.steps_of_one_pass(data)
@@ -252,20 +262,43 @@ class ImageClassifier:
             self.batch_size, 0 if labels_only else batches.unlabeled_batch_size
         )
         self.image_passes += epochs * steps_per_epoch * batch
-        history = network.fit(
+        done, history, finished = NOT_STARTED
+        last: list[Any] = []
+        if state is not None:
+            done, history, finished = state.restore(network)
+            if finished:
+                return history
+            last = [state.callback(network, epochs, history)]
+        added = network.fit(
             batches,
             epochs=epochs,
+            initial_epoch=done,
             shuffle=False,
             validation_data=None
             if data.validation is None
             else ImageBatches(data.validation.images, data.validation.labels),
-            callbacks=[batches.epoch_callback(), *callbacks],
+            callbacks=[batches.epoch_callback(), *callbacks, *last],
             verbose=verbose,
         )
         return {
-            name: [float(value) for value in values]
-            for name, values in history.history.items()
+            name: [*history.get(name, []), *map(float, values)]
+            for name, values in added.history.items()
         }
+
+    @contextlib.contextmanager
+    def _run_state(
+        self, run_dir: Any, data: TrainingData, fit: dict[str, Any]
+    ) -> Iterator[RunState | None]:
+        """The state of this training in a folder, or None without one."""
+        if run_dir is None:
+            yield None
+            return
+        # It reads what this class is.
+        from kdfixmatch_keras.run_identity import identify
+
+        with run_state.opened(run_dir, identify(self, data, fit), self.seed) as state:
+            self.seed = state.seed
+            yield state
 
     def label(
         self, network: FixMatch, data: TrainingData, verbose: Any = 0

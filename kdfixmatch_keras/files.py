@@ -2,9 +2,30 @@
 
 import contextlib
 import os
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+UNFINISHED = ".unfinished-"
+
+# What reading a damaged or foreign archive raises, numpy's `.npz` among them.
+DAMAGED = (
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextlib.contextmanager
@@ -12,7 +33,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`, and moves what was written there to it.
 
     If the writing fails, nothing has changed and nothing is left behind. A file or
-    folder that stood at `path` is replaced.
+    folder that stood at `path` is replaced. What was written is on the disk before it
+    is moved, so that losing power leaves the old or the new.
 
     Args:
         path: File or folder to write; missing parent folders are created.
@@ -23,10 +45,11 @@ def written_aside(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=".unfinished-", ignore_cleanup_errors=True
+        dir=path.parent, prefix=UNFINISHED, ignore_cleanup_errors=True
     ) as folder:
         temporary = Path(folder) / path.name
         yield temporary
+        _sync(temporary)
         replaced = Path(folder) / f"{path.name}.replaced"
         # A folder cannot be renamed over a file, nor over one that holds files.
         aside = path.is_dir() or (path.exists() and temporary.is_dir())
@@ -38,3 +61,48 @@ def written_aside(path: Path) -> Iterator[Path]:
             if aside:
                 os.replace(replaced, path)
             raise
+        _sync_entry(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Brings a file, or a folder with all that is in it, from memory to the disk."""
+    if path.is_dir():
+        for entry in path.iterdir():
+            _sync(entry)
+    _sync_entry(path)
+
+
+def _sync_entry(path: Path) -> None:
+    if os.name == "nt":  # Windows syncs neither folders nor what is open to read.
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps every other process off a folder, until it is left or this one ends.
+
+    Raises:
+        RuntimeError: Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"Another process is writing to {folder}. Wait until it ends, or "
+                "choose another folder."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from kdfixmatch_keras import callbacks as stage_callbacks
 from kdfixmatch_keras import checkpoints, losses, thresholds, validation
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.run_state import RunState
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
@@ -197,6 +196,7 @@ class KDFixMatch(ImageClassifier):
         callbacks: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
         verbose: Any = "auto",
         outer: FixMatch | None = None,
+        run_dir: Any = None,
     ) -> dict[str, dict[str, list[float]]]:
         """Trains the outer network, selects the trusted set, trains the inner one.
 
@@ -222,14 +222,21 @@ class KDFixMatch(ImageClassifier):
             outer: A network trained before, such as `baselines.FixMatch(...).network`
                 or the `outer` of another model; the first step is then left out. It
                 must be of the same architecture, unless `inner_init` is `"fresh"`.
+            run_dir: Folder that keeps the state of the training after each epoch.
+                Stopped at any moment and called again with the same arguments and
+                images, `fit` goes on and ends with the same bits; see `run_state`.
+                What callbacks remember is not kept. A `seed` of None is drawn once
+                and kept. None keeps nothing.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
 
         Raises:
             TypeError: An argument is of the wrong kind.
-            ValueError: The images or labels are not usable, or a number is out of
-                range. Nothing has been trained then.
+            ValueError: The images or labels are not usable, a number is out of
+                range, or `run_dir` is that of another training. Nothing has been
+                trained then.
+            RuntimeError: Another process is training in `run_dir`.
         """
         if self.unsaved_arguments:
             raise RuntimeError(
@@ -252,59 +259,60 @@ class KDFixMatch(ImageClassifier):
         }
         callbacks = stage_callbacks.check(callbacks)
         data = self.load_data(labeled, unlabeled, validation_data)
-        inner = None
         if outer is not None:
-            inner = self._new_inner(data)
-            self._check_outer(outer, inner)
-        say = _Narrator(verbose)
-        self.class_names = data.labeled.class_names
-        self.unlabeled_names = data.unlabeled.names
-        self.inner, self.trusted_set, self.history = None, None, {}
-        self.image_passes = 0
+            self._check_outer(outer, self._new_inner(data))
+        identity = {
+            "epochs": epochs,
+            "outer_epochs": outer_epochs,
+            "steps_per_epoch": steps_per_epoch,
+            "outer": outer,
+        }
+        with self._run_state(run_dir, data, identity) as state:
+            options["state"] = state
+            say = _Narrator(verbose)
+            self.class_names = data.labeled.class_names
+            self.unlabeled_names = data.unlabeled.names
+            self.inner, self.trusted_set, self.history = None, None, {}
+            self.image_passes = 0
 
-        say(
-            f"Outer network: {len(data.labeled.images)} labeled and "
-            f"{len(data.unlabeled)} unlabeled images, {len(self.class_names)} classes"
-        )
-        if outer is None:
-            self.outer = self.new_network("outer", data)
-            with stage_callbacks.for_stage(callbacks, "outer", True) as chosen:
-                self.history["outer"] = self.train(
-                    self.outer, data, epochs=outer_epochs, callbacks=chosen, **options
-                )
-        else:
-            self.outer = outer
-            self.history["outer"] = {}
-
-        say("Trusted set: labeling the unlabeled images")
-        probabilities, embeddings = self.label(self.outer, data, verbose)
-        confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
-        say(
-            f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
-        )
-        self.trusted_set = self._select(probabilities, embeddings)
-        say(
-            f"Trusted set: {self.trusted_set.num_confident} of {len(data.unlabeled)} "
-            f"labels are confident, {len(self.trusted_set)} of them are trusted"
-        )
-
-        say("Inner network")
-        if inner is None:
-            inner = self._new_inner(data)
-        if self.inner_init != "fresh":
-            inner.start_from(self.outer, INNER_INITS[self.inner_init])
-        is_first = outer is not None
-        with stage_callbacks.for_stage(callbacks, "inner", is_first) as chosen:
-            self.history["inner"] = self.train(
-                inner,
-                data,
-                epochs=epochs,
-                trusted_labels=self.trusted_set.dense_labels(),
-                trusted_until=self.trusted_until,
-                callbacks=chosen,
-                **options,
+            say(
+                f"Outer network: {len(data.labeled.images)} labeled and "
+                f"{len(data.unlabeled)} unlabeled images, "
+                f"{len(self.class_names)} classes"
             )
-        self.inner = inner
+            append = state is not None and not state.is_new
+            if outer is None:
+                self.outer = self.new_network("outer", data)
+                with stage_callbacks.for_stage(callbacks, "outer", append) as chosen:
+                    self.history["outer"] = self.train(
+                        self.outer,
+                        data,
+                        epochs=outer_epochs,
+                        callbacks=chosen,
+                        **options,
+                    )
+                append = True
+            else:
+                self.outer = outer
+                self.history["outer"] = {}
+
+            self.trusted_set = self._select(data, state, verbose, say)
+
+            say("Inner network")
+            inner = self._new_inner(data)
+            if self.inner_init != "fresh":
+                inner.start_from(self.outer, INNER_INITS[self.inner_init])
+            with stage_callbacks.for_stage(callbacks, "inner", append) as chosen:
+                self.history["inner"] = self.train(
+                    inner,
+                    data,
+                    epochs=epochs,
+                    trusted_labels=self.trusted_set.dense_labels(),
+                    trusted_until=self.trusted_until,
+                    callbacks=chosen,
+                    **options,
+                )
+            self.inner = inner
         return self.history
 
     def _new_inner(self, data: TrainingData) -> FixMatch:
@@ -345,7 +353,20 @@ class KDFixMatch(ImageClassifier):
                 "`embedding_dim`, or inner_init='fresh'."
             )
 
-    def _select(self, probabilities: np.ndarray, embeddings: np.ndarray) -> TrustedSet:
+    def _select(
+        self, data: TrainingData, state: RunState | None, verbose: Any, say: Any
+    ) -> TrustedSet:
+        """Selects the trusted set, unless that had been done when `fit` was stopped."""
+        kept = None if state is None else state.load_trusted_set()
+        if kept is not None:
+            self.image_passes += len(data.unlabeled)
+            return kept
+        say("Trusted set: labeling the unlabeled images")
+        probabilities, embeddings = self.label(self.outer, data, verbose)
+        confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
+        say(
+            f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
+        )
         builder = TrustedSetBuilder(
             tau_select=self.tau_select,
             clustering=self.clustering,
@@ -353,7 +374,14 @@ class KDFixMatch(ImageClassifier):
             num_clusters=self.clusters_per_class * probabilities.shape[1],
             seed=validation.derive_seed(self.seed, "clustering"),
         )
-        return builder.build(probabilities, embeddings)
+        trusted_set = builder.build(probabilities, embeddings)
+        say(
+            f"Trusted set: {trusted_set.num_confident} of {len(data.unlabeled)} "
+            f"labels are confident, {len(trusted_set)} of them are trusted"
+        )
+        if state is not None:
+            state.save_trusted_set(trusted_set)
+        return trusted_set
 
     @property
     def serving_network(self) -> FixMatch:

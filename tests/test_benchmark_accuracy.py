@@ -121,7 +121,7 @@ def test_two_runs_cannot_write_to_one_folder(settings, tmp_path):
     from store import Store
 
     with Store(tmp_path, settings) as first:
-        with pytest.raises(SystemExit, match="Another run is writing to"):
+        with pytest.raises(SystemExit, match="Another process is writing to"):
             Store(tmp_path, settings)
         first.add(cell(0))
     with Store(tmp_path, settings) as second:

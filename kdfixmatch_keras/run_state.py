@@ -1,0 +1,268 @@
+"""What a training needs to go on where it was stopped, as if it had not been.
+
+A folder holds what identifies the training, and after each epoch the state of the
+network that is being trained: its weights and those of its teacher, what its thresholds
+remember, the seeds of all random layers, the optimizer, and the history. A batch is a
+function of seed, epoch and step, so nothing else has to be known.
+"""
+
+import contextlib
+import json
+import secrets
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdfixmatch_keras.files import DAMAGED, UNFINISHED, held, written_aside
+from kdfixmatch_keras.trusted_set import TrustedSet
+
+# Epochs that are done, their history by metric, and whether that was all.
+Progress = tuple[int, dict[str, list[float]], bool]
+NOT_STARTED: Progress = (0, {}, False)
+
+_FORMAT = 1
+_KEPT = 2
+
+
+class RunState:
+    """The checkpoints of one training in a folder; see `opened`.
+
+    Args:
+        folder: The folder.
+        seed: Seed of the training.
+        is_new: Whether nothing has been trained yet.
+    """
+
+    def __init__(self, folder: Path, seed: int, is_new: bool) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.is_new = is_new
+
+    def restore(self, network: Any) -> Progress:
+        """Brings a compiled network to where its training was stopped.
+
+        The newest checkpoint that can be read is taken.
+
+        Args:
+            network: `FixMatch` as it is before its training, optimizer built.
+
+        Returns:
+            How many epochs are done, their history, and whether that was all.
+
+        Warns:
+            UserWarning: A checkpoint is damaged.
+        """
+        for path in reversed(self._checkpoints(network.name)):
+            try:
+                with open(path, "rb") as file, np.load(file) as archive:
+                    facts = json.loads(archive["facts"].tobytes())
+                    arrays = [
+                        archive[f"variable_{number}"]
+                        for number in range(facts["variables"])
+                    ]
+                _check_fit(arrays, _variables(network))
+            except DAMAGED as error:
+                warnings.warn(
+                    f"The checkpoint {path} is damaged ({error}); the training goes on "
+                    "from the one before, and ends the same.",
+                    stacklevel=2,
+                )
+                continue
+            for variable, array in zip(_variables(network), arrays, strict=True):
+                variable.assign(array)
+            return facts["epochs"], facts["history"], facts["finished"]
+        return NOT_STARTED
+
+    def callback(
+        self, network: Any, epochs: int, history: dict[str, list[float]]
+    ) -> keras.callbacks.Callback:
+        """A callback that keeps the state of a network after each epoch.
+
+        Args:
+            network: The network that is trained.
+            epochs: Epochs of its training.
+            history: Of the epochs that are done.
+        """
+        return _Checkpoints(self, network, epochs, history)
+
+    def save(
+        self, network: Any, epochs: int, history: Mapping[str, Any], finished: bool
+    ) -> None:
+        """Writes a checkpoint, and forgets all but the last two of the network."""
+        variables = _variables(network)
+        facts = {
+            "epochs": epochs,
+            "history": history,
+            "finished": finished,
+            "variables": len(variables),
+        }
+        arrays = {
+            f"variable_{number}": keras.ops.convert_to_numpy(variable)
+            for number, variable in enumerate(variables)
+        }
+        path = self.folder / f"{network.name}-{epochs:06}.npz"
+        with written_aside(path) as aside, open(aside, "wb") as file:
+            np.savez(
+                file,
+                facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
+                **arrays,
+            )
+        for old in self._checkpoints(network.name)[:-_KEPT]:
+            old.unlink()
+
+    def load_trusted_set(self) -> TrustedSet | None:
+        """The trusted set that was selected, or None if there is none yet."""
+        path = self.folder / "trusted.npz"
+        try:
+            return TrustedSet.load(path)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            warnings.warn(f"The trusted set is selected again. {error}", stacklevel=2)
+            return None
+
+    def save_trusted_set(self, trusted_set: TrustedSet) -> None:
+        """Keeps the trusted set."""
+        trusted_set.save(self.folder / "trusted.npz")
+
+    def _checkpoints(self, name: str) -> list[Path]:
+        return sorted(self.folder.glob(f"{name}-[0-9]*.npz"))
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Any,
+    identity: Mapping[str, Any],
+    seed: int | None,
+    argument: str = "run_dir",
+) -> Iterator[RunState]:
+    """Opens the state of a training, new or stopped; no other process may have it open.
+
+    Args:
+        folder: New, empty, or the folder of the same training.
+        identity: What makes it the same: a dictionary of what JSON knows.
+        seed: Seed of the training; None to draw one and keep it.
+        argument: Name that error messages give to `folder`.
+
+    Yields:
+        The state.
+
+    Raises:
+        ValueError: The folder is that of another training, or holds something else.
+        RuntimeError: Another process has it open.
+    """
+    folder = Path(folder)
+    state_folder = folder / "state"
+    known = state_folder / "identity.json"
+    if folder.exists() and not known.is_file():
+        _check_empty(folder, argument)
+    state_folder.mkdir(parents=True, exist_ok=True)
+    with held(state_folder):
+        for unfinished in state_folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished)
+        is_new = not known.is_file()
+        if not is_new:
+            found = _read_identity(known, argument)
+            _compare(found["identity"], dict(identity), folder, argument)
+            seed = found["seed"]
+        else:
+            seed = secrets.randbelow(2**31) if seed is None else seed
+            content = {"format": _FORMAT, "seed": seed, "identity": identity}
+            with written_aside(known) as aside:
+                aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        yield RunState(state_folder, int(seed or 0), is_new)
+
+
+def _check_empty(folder: Path, argument: str) -> None:
+    # A state folder without an identity was stopped before anything was in it.
+    if not folder.is_dir() or any(
+        entry.name not in ("state", "run.json", "README.txt")
+        for entry in folder.iterdir()
+        if not entry.name.startswith(UNFINISHED)
+    ):
+        raise ValueError(
+            f"`{argument}` must be a new or an empty folder, or that of a training to "
+            f"go on with. Received: {argument}={str(folder)!r}, which holds something "
+            "else"
+        )
+
+
+def _read_identity(path: Path, argument: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["format"] != _FORMAT:
+            raise ValueError(f"format {found['format']}, not {_FORMAT}")
+        found["identity"].items()
+        int(found["seed"])
+    except (*DAMAGED, AttributeError) as error:
+        raise ValueError(
+            f"`{argument}` must be the folder of a training that this version can go "
+            f"on with. Received: {path}, which it cannot read ({error})"
+        ) from error
+    return found
+
+
+def _compare(
+    there: dict[str, Any], here: dict[str, Any], folder: Path, argument: str
+) -> None:
+    """Refuses another training, and says in what it differs."""
+    # As JSON returns it: tuples are lists.
+    here = json.loads(json.dumps(here))
+    differing = []
+    for name in sorted({*there, *here}):
+        old, new = there.get(name), here.get(name)
+        if old == new:
+            continue
+        short = max(len(str(old)), len(str(new))) < 80
+        differing.append(f"{name} ({old!r} there, {new!r} here)" if short else name)
+    if differing:
+        raise ValueError(
+            f"`{argument}` must be the folder of the same training. Received: "
+            f"{argument}={str(folder)!r}, of a training with other "
+            f"{', '.join(differing)}. Choose another folder, or start over."
+        )
+
+
+def _variables(network: Any) -> list[Any]:
+    return [*network.variables, *network.optimizer.variables]
+
+
+def _check_fit(arrays: list[np.ndarray], variables: list[Any]) -> None:
+    shapes = [tuple(array.shape) for array in arrays]
+    wanted = [tuple(variable.shape) for variable in variables]
+    if shapes != wanted:
+        raise ValueError("it is of another network")
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    """Keeps the state of a network; must come last, as others may change it."""
+
+    def __init__(
+        self,
+        state: RunState,
+        network: Any,
+        epochs: int,
+        history: dict[str, list[float]],
+    ) -> None:
+        super().__init__()
+        self.state = state
+        self.network = network
+        self.epochs = epochs
+        self.history = {name: list(values) for name, values in history.items()}
+        self.done = max(map(len, self.history.values()), default=0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        self.done = epoch + 1
+        # After the last epoch, the end of the training writes it.
+        if self.done < self.epochs:
+            self.state.save(self.network, self.done, self.history, finished=False)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.state.save(self.network, self.done, self.history, finished=True)
