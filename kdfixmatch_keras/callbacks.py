@@ -36,9 +36,9 @@ def for_stage(
 ) -> Iterator[list[Any]]:
     """Gives the callbacks of one stage.
 
-    Those of Keras that would write over what they wrote in the stage before do not:
-    `CSVLogger` goes on in its file, and `TensorBoard` writes into a sub-folder of its
-    own for each stage.
+    Those of Keras that serve both stages and would lose what they kept of the first do
+    not: `CSVLogger` goes on in its file, and `TensorBoard` writes into a sub-folder of
+    its own for each stage. `ModelCheckpoint` forgets how good the other network was.
 
     Args:
         callbacks: What `check` returned.
@@ -48,17 +48,23 @@ def for_stage(
     Yields:
         Callbacks for `keras.Model.fit`.
     """
+    chosen, others = callbacks, callbacks
     if isinstance(callbacks, dict):
-        yield callbacks.get(stage, [])
-        return
+        chosen = callbacks.get(stage, [])
+        others = [
+            c for s, of_stage in callbacks.items() if s != stage for c in of_stage
+        ]
     with contextlib.ExitStack() as stack:
-        for callback in callbacks:
+        for callback in chosen:
+            in_both = any(callback is other for other in others)
             if isinstance(callback, keras.callbacks.CSVLogger) and append:
                 stack.enter_context(_changed(callback, "append", True))
-            if isinstance(callback, keras.callbacks.TensorBoard):
+            if isinstance(callback, keras.callbacks.TensorBoard) and in_both:
                 log_dir = os.path.join(callback.log_dir, stage)
                 stack.enter_context(_changed(callback, "log_dir", log_dir))
-        yield callbacks
+            if isinstance(callback, keras.callbacks.ModelCheckpoint) and in_both:
+                stack.enter_context(_changed(callback, "best", callback.best))
+        yield list(chosen)
 
 
 @contextlib.contextmanager

@@ -174,6 +174,12 @@ class FixMatch(keras.Model):
         self.unlabeled_loss_tracker = keras.metrics.Mean(name="unlabeled_loss")
         self.mask_rate = keras.metrics.Mean(name="mask_rate")
         self.trusted_share = keras.metrics.Mean(name="trusted_share")
+        self._trackers = [
+            self.supervised_loss_tracker,
+            self.unlabeled_loss_tracker,
+            self.mask_rate,
+            self.trusted_share,
+        ]
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -269,6 +275,9 @@ class FixMatch(keras.Model):
         """Computes the scalar loss and updates the metrics that belong to it."""
         if not isinstance(x, dict):
             self.accuracy.update_state(y, y_pred, sample_weight)
+            if self.compiled and self.loss is not None:
+                # A user's own, given to `compile`.
+                return super().compute_loss(x, y, y_pred, sample_weight, training)
             loss = self._probability_loss(y, y_pred, sample_weight)
             return self._regularized(loss) if training else loss
 
@@ -304,13 +313,14 @@ class FixMatch(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Returns the metrics, in evaluation only those that mean something there."""
-        results: dict[str, Any] = self.get_metrics_result()
-        if isinstance(x, dict) and "unlabeled" in x:
-            return results
-        names = ["loss", "accuracy"]
-        if isinstance(x, dict):
-            names.append("supervised_loss")
-        return {name: results[name] for name in names}
+        if not isinstance(x, dict):
+            # With those that a user compiled, which are of probabilities.
+            results = super().compute_metrics(x, y, y_pred, sample_weight)
+            hidden = {metric.name for metric in self._trackers}
+            return {k: value for k, value in results.items() if k not in hidden}
+        trackers = self._trackers if "unlabeled" in x else self._trackers[:1]
+        metrics = [self._loss_tracker, self.accuracy, *trackers]
+        return {metric.name: metric.result() for metric in metrics}
 
     def train_step(self, *args: Any) -> Any:
         """One step of Keras's own trainer, after which the teacher follows."""

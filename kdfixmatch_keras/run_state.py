@@ -157,13 +157,12 @@ def opened(
         RuntimeError: Another process has it open.
     """
     folder = Path(folder)
-    state_folder = folder / "state"
-    known = state_folder / "identity.json"
+    known = folder / "identity.json"
     if folder.exists() and not known.is_file():
         _check_empty(folder, argument)
-    state_folder.mkdir(parents=True, exist_ok=True)
-    with held(state_folder):
-        for unfinished in state_folder.glob(f"{UNFINISHED}*"):
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        for unfinished in folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished)
         is_new = not known.is_file()
         if not is_new:
@@ -175,15 +174,13 @@ def opened(
             content = {"format": _FORMAT, "seed": seed, "identity": identity}
             with written_aside(known) as aside:
                 aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        yield RunState(state_folder, int(seed or 0), is_new)
+        yield RunState(folder, int(seed or 0), is_new)
 
 
 def _check_empty(folder: Path, argument: str) -> None:
-    # A state folder without an identity was stopped before anything was in it.
+    # What a kill left of the first file that is written is nothing to lose.
     if not folder.is_dir() or any(
-        entry.name not in ("state", "run.json", "README.txt")
-        for entry in folder.iterdir()
-        if not entry.name.startswith(UNFINISHED)
+        not entry.name.startswith(UNFINISHED) for entry in folder.iterdir()
     ):
         raise ValueError(
             f"`{argument}` must be a new or an empty folder, or that of a training to "

@@ -75,7 +75,9 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     """
     if callbacks is None:
         return []
-    if not isinstance(callbacks, list | tuple):
+    if not isinstance(callbacks, list | tuple) or not all(
+        hasattr(callback, "set_model") for callback in callbacks
+    ):
         raise TypeError(
             "`callbacks` must be a list of Keras callbacks. "
             f"Received: callbacks={callbacks!r}"

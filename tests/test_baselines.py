@@ -629,3 +629,34 @@ def test_mixed_precision_gives_a_finite_float32_loss(
     loss = network.compute_loss(x, y, y_pred)
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
     assert np.isfinite(float(loss))
+
+
+class Stop(Exception):
+    """Stands for the end of a process."""
+
+
+@few_labels
+def test_a_method_of_several_networks_goes_on_where_it_was_stopped(
+    new_model, fit, tmp_path
+):
+    begun = []
+
+    def stop(epoch, logs):
+        begun.append(epoch)
+        if len(begun) == 4:
+            raise Stop
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=stop)]
+    whole = new_model(SelfTraining)
+    fit(whole, epochs=2)
+    with pytest.raises(Stop):
+        fit(new_model(SelfTraining), epochs=2, run_dir=tmp_path, callbacks=callbacks)
+    resumed = new_model(SelfTraining)
+    fit(resumed, epochs=2, run_dir=tmp_path)
+    assert resumed.history == whole.history
+    for own, other in zip(
+        resumed.network.get_weights(), whole.network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(own, other)
+    with pytest.raises(ValueError, match="other method"):
+        fit(new_model(Supervised), epochs=2, run_dir=tmp_path)

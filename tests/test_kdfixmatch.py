@@ -723,8 +723,40 @@ def test_callbacks_of_one_stage():
     assert seen == {"outer": [0], "inner": [0, 1]}
     with pytest.raises(ValueError, match="Did you mean 'inner'"):
         fit_once(model, callbacks={"iner": []})
-    with pytest.raises(TypeError, match="list of Keras callbacks"):
-        fit_once(model, callbacks={"inner": keras.callbacks.TerminateOnNaN()})
+    for wrong in (keras.callbacks.TerminateOnNaN(), ["csv"]):
+        with pytest.raises(TypeError, match="list of Keras callbacks"):
+            fit_once(model, callbacks={"inner": wrong})
+
+
+@weak_trusted_set
+@pytest.mark.parametrize("as_dictionary", [False, True])
+def test_best_checkpoint_is_that_of_the_inner_network(tmp_path, as_dictionary):
+    # The outer network cannot be beaten: it has another objective.
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.weights.h5",
+        "mask_rate",
+        save_best_only=True,
+        save_weights_only=True,
+        mode="min",
+    )
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    callbacks = [checkpoint, log]
+    if as_dictionary:
+        callbacks = {"outer": callbacks, "inner": callbacks}
+    model = quick_model(tau_select=0.0, tau=1.0, tau_inner=0.0)
+    fit_once(model, epochs=2, outer_epochs=1, callbacks=callbacks)
+    assert model.history["outer"]["mask_rate"] == [0.0]
+    assert checkpoint.best is None
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+    saved = quick_model(tau_select=0.0, tau=1.0, tau_inner=0.0)
+    fit_once(saved, epochs=1, outer_epochs=1)
+    saved.inner.load_weights(tmp_path / "best.weights.h5")
+    assert any(
+        not np.array_equal(one, other)
+        for one, other in zip(
+            saved.inner.get_weights(), model.outer.get_weights(), strict=True
+        )
+    )
 
 
 @weak_trusted_set
@@ -783,10 +815,22 @@ def test_inner_network_can_be_tuned_further_as_any_keras_model(trained, tmp_path
     before = model.predict(images)
     assert (before.argmax(axis=1) == labels).mean() > 0.9
     model.inner.ema_decay = 0.0
-    model.inner.compile(optimizer=keras.optimizers.Adam(0.01))
-    history = model.inner.fit(images, wrong, epochs=15, batch_size=20, verbose=0)
-    assert history.history["loss"][-1] < history.history["loss"][0] / 2
+    model.inner.compile(
+        optimizer=keras.optimizers.Adam(0.01),
+        metrics=[keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top_2")],
+    )
+    history = model.inner.fit(
+        images, wrong, validation_split=0.1, epochs=15, batch_size=20, verbose=0
+    ).history
+    assert set(history) == {
+        *("loss", "accuracy", "top_2", "val_loss", "val_accuracy", "val_top_2")
+    }
+    assert history["loss"][-1] < history["loss"][0] / 2
+    assert history["top_2"][-1] > 0.9
     assert (model.predict(images).argmax(axis=1) == wrong).mean() > 0.9
+    # A loss of the user's own takes the place of cross-entropy.
+    model.inner.compile("sgd", loss=lambda y_true, y_pred: 7.0 + 0.0 * y_pred[:, 0])
+    assert model.inner.evaluate(images, wrong, verbose=0)[0] == pytest.approx(7, abs=1)
 
 
 @weak_trusted_set

@@ -129,7 +129,7 @@ def test_stopped_in_every_epoch_and_called_once_more(tmp_path, uninterrupted):
             with pytest.raises(Stop):
                 stop = stop_at(stage, epoch, moments[epoch % 2])
                 fit(new_model(), tmp_path, callbacks=stop)
-    checkpoints = list((tmp_path / "state").glob("fixmatch_*.npz"))
+    checkpoints = list(tmp_path.glob("fixmatch_*.npz"))
     assert len(checkpoints) == 4
     for _ in range(2):
         assert_same(fit(new_model(), tmp_path), uninterrupted)
@@ -139,7 +139,7 @@ def test_stopped_in_every_epoch_and_called_once_more(tmp_path, uninterrupted):
 def test_damaged_checkpoint_falls_back_to_the_one_before(
     stopped, uninterrupted, damage
 ):
-    before, newest = sorted((stopped / "state").glob("fixmatch_inner-*.npz"))
+    before, newest = sorted(stopped.glob("fixmatch_inner-*.npz"))
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content[: len(content) // 2 if damage == "cut" else None])
@@ -160,7 +160,7 @@ def test_checkpoint_of_something_else_is_not_taken(tmp_path, uninterrupted, fact
 
 
 def test_damaged_trusted_set_is_selected_again(stopped, uninterrupted):
-    (stopped / "state" / "trusted.npz").write_bytes(b"")
+    (stopped / "trusted.npz").write_bytes(b"")
     with pytest.warns() as caught:
         model = fit(new_model(), stopped)
     assert any("selected again" in str(w.message) for w in caught)
@@ -235,8 +235,7 @@ def test_something_else_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 2}', "[]", "\x00"])
 def test_identity_that_cannot_be_read(tmp_path, content):
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "identity.json").write_text(content)
+    (tmp_path / "identity.json").write_text(content)
     with pytest.raises(ValueError, match="which it cannot read"):
         fit(new_model(), tmp_path)
 
@@ -244,28 +243,28 @@ def test_identity_that_cannot_be_read(tmp_path, content):
 def test_second_process_is_refused(stopped):
     # Locks of this kind are of the opened file, so this one stands for another process.
     with (
-        held(stopped / "state"),
+        held(stopped),
         pytest.raises(RuntimeError, match="Another process is writing to"),
     ):
         fit(new_model(), stopped)
 
 
 def test_remains_of_a_kill_while_writing_are_removed(stopped, uninterrupted):
-    unfinished = stopped / "state" / ".unfinished-abc"
+    unfinished = stopped / ".unfinished-abc"
     unfinished.mkdir()
-    shutil.copy(stopped / "state" / "identity.json", unfinished)
+    shutil.copy(stopped / "identity.json", unfinished)
     assert_same(fit(new_model(), stopped), uninterrupted)
     assert not unfinished.exists()
 
 
 def test_kill_before_the_identity_was_written(tmp_path, uninterrupted):
-    (tmp_path / "state" / ".unfinished-abc").mkdir(parents=True)
+    (tmp_path / ".unfinished-abc").mkdir(parents=True)
     assert_same(fit(new_model(), tmp_path), uninterrupted)
 
 
 def test_identity_says_nothing_of_this_machine(tmp_path):
     fit(new_model(), tmp_path, epochs=1, outer_epochs=1)
-    identity = json.loads((tmp_path / "state" / "identity.json").read_text())
+    identity = json.loads((tmp_path / "identity.json").read_text())
     assert str(tmp_path) not in json.dumps(identity)
     with run_state.opened(tmp_path, identity["identity"], 0) as state:
         assert not state.is_new

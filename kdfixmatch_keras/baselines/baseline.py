@@ -35,6 +35,7 @@ class Baseline(ImageClassifier):
         steps_per_epoch: int | None = None,
         callbacks: Sequence[Any] | None = None,
         verbose: Any = "auto",
+        run_dir: Any = None,
     ) -> dict[str, Any]:
         """Trains anew; see `KDFixMatch.fit` for the arguments.
 
@@ -50,15 +51,18 @@ class Baseline(ImageClassifier):
         data = self.load_data(labeled, unlabeled, validation_data)
         if steps_per_epoch is None:
             steps_per_epoch = self.steps_of_one_pass(data)
-        self.network, self.history, self.image_passes = None, {}, 0
-        self.class_names = data.labeled.class_names
-        self.network = self._fit(
-            data,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+        identity = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
+        with self._run_state(run_dir, data, identity) as state:
+            self.network, self.history, self.image_passes = None, {}, 0
+            self.class_names = data.labeled.class_names
+            self.network = self._fit(
+                data,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                verbose=verbose,
+                state=state,
+            )
         return self.history
 
     def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
