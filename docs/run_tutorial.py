@@ -2,9 +2,10 @@
 
 python docs/run_tutorial.py
 
-works in a new temporary folder and updates `docs/tutorial.md`.
+works in a temporary folder, or a new one given with `--work-dir`, and updates
+`docs/tutorial.md`.
 
-python docs/run_tutorial.py --photos FOLDER --work-dir FOLDER
+python docs/run_tutorial.py --photos FOLDER
 
 runs the same commands on images of your own (`labeled/`, `unlabeled/` and `test/`),
 prints their output and seconds, and leaves the page alone.
@@ -33,8 +34,8 @@ def main() -> None:
     options = parser.parse_args()
     page = PAGE.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (options.work_dir or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = (options.work_dir or Path(temporary) / "work").resolve()
+        folder.mkdir(parents=True)
         if options.photos:
             (folder / "photos").symlink_to(options.photos.resolve())
         os.symlink(ROOT / "examples", folder / "examples")

@@ -1,6 +1,5 @@
 """The commands and their options. What they do is imported when they are called."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +13,8 @@ app = typer.Typer(
     help="Image classifiers from a few labels and many unlabeled images.\n\n"
     "Start with [bold]kdfixmatch demo[/bold], or with your own images: "
     "[bold]kdfixmatch train --help[/bold].",
-    epilog="Exit codes: 0 all went well, 1 images, labels or a run cannot be used, 2 "
-    "the command line is wrong, 130 interrupted.",
+    epilog="Exit codes: 0 all went well, 1 images, labels, a run or the value of an "
+    "option cannot be used, 2 there is no such command or option, 130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,7 +28,9 @@ Run = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")
+]
 OnError = Annotated[
     str,
     typer.Option(
@@ -74,7 +75,11 @@ def train(
     ],
     output: Annotated[
         Path,
-        _option("Run folder to write; new or empty.", show_default=False),
+        _option(
+            "Run folder to write; new, or that of a run that was stopped, which then "
+            "goes on.",
+            show_default=False,
+        ),
     ],
     labeled: Annotated[
         Path | None,
@@ -237,6 +242,13 @@ def train(
             help="Check and count everything, estimate the time, write nothing.",
         ),
     ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Start over; what is in --output is kept under another name.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -253,7 +265,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES...",
+            metavar="IMAGES",
             help="Folders, files, or patterns in quotes.",
             show_default=False,
         ),
@@ -356,9 +368,7 @@ def trusted(
 @_command("kdfixmatch demo --output demo_run")
 def demo(
     *,
-    output: Annotated[Path, _option("Run folder to write; new or empty.")] = Path(
-        "demo_run"
-    ),
+    output: Annotated[Path, _option("Run folder to write.")] = Path("demo_run"),
     epochs: Annotated[int, _option("Epochs of the inner network.", min=1)] = 12,
     steps_per_epoch: Annotated[int, _option("Batches in an epoch.", min=1)] = 40,
     seed: Annotated[int, _option("Integer that fixes the run.", min=0)] = 0,
@@ -369,10 +379,3 @@ def demo(
     from kdfixmatch_cli.train import demo
 
     demo(output, epochs, steps_per_epoch, seed, quiet)
-
-
-def command_line() -> str:
-    """The command that the user typed, for the record."""
-    import shlex
-
-    return shlex.join(["kdfixmatch", *sys.argv[1:]])

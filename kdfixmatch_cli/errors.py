@@ -3,6 +3,8 @@
 import functools
 import logging
 import os
+import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,12 +14,19 @@ import typer
 
 UNUSABLE, INTERRUPTED = 1, 130
 
+# What a user can do something about; its message says what.
+_EXPECTED = (ValueError, TypeError, RuntimeError, ImportError, OSError)
+
 # Remedies in the words of Python, and those of a command line.
 _REMEDIES = {
     "image_size=(height, width)": "--image-size",
+    "on_error='skip'": "--on-error skip",
+    "or start over.": "or start over with --restart.",
     "weights=<path of a weights file>": "--weights <path of a weights file>",
     "weights=None": "--weights none",
 }
+# Arguments that are called otherwise on a command line.
+_OPTIONS = {"path": "output", "run_dir": "output"}
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,28 +41,53 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         if options["debug"]:
             command(**options)
             return
-        warnings.showwarning = _show_warning
-        # The package refuses such images by name.
-        warnings.filterwarnings("ignore", ".*decompression bomb", Warning)
-        try:
-            _import_silently()
-            command(**options)
-        except KeyboardInterrupt:
-            say("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, typer.Abort):
-            raise
-        except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
-            say(f"Error: {_one_line(error) or type(error).__name__}")
-            raise typer.Exit(UNUSABLE) from None
-        # Whatever else it is, a user should not have to read a traceback; `--debug`
-        # shows it to those who want to report it.
-        except Exception as error:
-            say(f"Error: {type(error).__name__}: {_one_line(error)}")
-            say("This should not happen; --debug shows where it did.")
-            raise typer.Exit(UNUSABLE) from None
+        translate = functools.partial(_translate, names=set(options))
+
+        def show_warning(message: Any, *_: Any, **__: Any) -> None:
+            say(f"Warning: {translate(message)}")
+
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            warnings.simplefilter("default", UserWarning)
+            # The package refuses such images by name.
+            warnings.filterwarnings("ignore", ".*decompression bomb", Warning)
+            try:
+                _end_as_if_interrupted()
+                _import_silently()
+                command(**options)
+            except KeyboardInterrupt:
+                say("Interrupted.")
+                raise typer.Exit(INTERRUPTED) from None
+            except (typer.Exit, typer.Abort):
+                raise
+            except _EXPECTED as error:
+                say(f"Error: {translate(error) or type(error).__name__}")
+                raise typer.Exit(UNUSABLE) from None
+            # Whatever else it is, a user should not have to read a traceback;
+            # `--debug` shows it to those who want to report it.
+            except Exception as error:
+                say(f"Error: {type(error).__name__}: {translate(error)}")
+                if _is_out_of_memory(error):
+                    say("A smaller --batch-size or --image-size needs less memory.")
+                else:
+                    say("This should not happen; --debug shows where it did.")
+                raise typer.Exit(UNUSABLE) from None
 
     return wrapper
+
+
+def say(line: str) -> None:
+    """Prints a line to the standard error stream."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _end_as_if_interrupted() -> None:
+    """Lets a process that is asked to end clean up behind it."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _import_silently() -> None:
@@ -77,17 +111,19 @@ def _import_silently() -> None:
             os.close(stderr)
 
 
-def say(line: str) -> None:
-    """Prints a line to the standard error stream."""
-    print(line, file=sys.stderr, flush=True)
+def _is_out_of_memory(error: Exception) -> bool:
+    # That of TensorFlow is told by its name, as TensorFlow may not be there.
+    return isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__
 
 
-def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    say(f"Warning: {_one_line(message)}")
+def _translate(message: Any, names: set[str]) -> str:
+    """A message in one line, with the options of a command as they are typed."""
+    line = re.sub(r"\s*\n\s*", " ", str(message)).strip()
+    for python, typed in _REMEDIES.items():
+        line = line.replace(python, typed)
 
+    def option(match: re.Match[str]) -> str:
+        name = _OPTIONS.get(match[1], match[1])
+        return f"`--{name.replace('_', '-')}`" if name in names else match[0]
 
-def _one_line(message: Any) -> str:
-    line = " ".join(str(message).split())
-    for python, option in _REMEDIES.items():
-        line = line.replace(python, option)
-    return line
+    return re.sub(r"`(\w+)`", option, line)

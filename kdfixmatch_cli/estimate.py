@@ -8,7 +8,6 @@ import keras
 
 from kdfixmatch_cli.images import Images
 from kdfixmatch_keras import KDFixMatch
-from kdfixmatch_keras.classifier import TrainingData
 
 STEPS = 4
 
@@ -27,7 +26,7 @@ def estimate_seconds(
     A network is made, trained for a few steps and thrown away. Its first step is
     slow, as Keras prepares it, and so will be that of each network.
     """
-    data = TrainingData(images.labeled, images.unlabeled, None)
+    data = images.as_data()
     network = model.new_network("estimate", data)
     clock = _StepClock()
     model.train(

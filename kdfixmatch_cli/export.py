@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from kdfixmatch_cli.console import new_console
+from kdfixmatch_cli.output import check_parents
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.run_folder import RunFolder
 
@@ -11,7 +13,7 @@ FORMATS = {"saved_model": "tf_saved_model", "onnx": "onnx"}
 
 def export(run: Path, output: Path, format: str, quiet: bool) -> None:
     """Writes a SavedModel or an ONNX file."""
-    validation.check_choice("--format", format, FORMATS)
+    validation.check_choice("format", format, FORMATS)
+    check_parents(output)
     RunFolder.open(run).load_model().export(output, FORMATS[format])
-    if not quiet:
-        print(f"Wrote {output}")
+    new_console(quiet).print(f"Wrote {output}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kdfixmatch_keras.classifier import TrainingData
 from kdfixmatch_keras.sources import (
     FolderSource,
     ImageSource,
@@ -40,22 +41,42 @@ class Images:
         """Reason by path, for each file that was left out."""
         return {
             str(file): reason
-            for source in self._folders()
-            for file, reason in source.skipped.items()
+            for source in self._sources()
+            for file, reason in skipped_files(source).items()
         }
 
-    def _folders(self) -> list[FolderSource]:
-        sources: list[ImageSource] = [self.labeled.images, self.unlabeled]
+    def files_in_two_sets(self, first: str, second: str) -> list[Path]:
+        """Files of one set that are also in another; sets are called as attributes."""
+        sources = self._sources_by_set()
+        if first not in sources or second not in sources:
+            return []
+        there = {file.resolve() for file in _files(sources[second])}
+        return [file for file in _files(sources[first]) if file.resolve() in there]
+
+    def _sources_by_set(self) -> dict[str, ImageSource]:
+        sources = {"labeled": self.labeled.images, "unlabeled": self.unlabeled}
         if self.test is not None:
-            sources.append(self.test.images)
-        return [source for source in sources if isinstance(source, FolderSource)]
+            sources["test"] = self.test.images
+        return sources
+
+    def _sources(self) -> list[ImageSource]:
+        return list(self._sources_by_set().values())
+
+    def as_data(self) -> TrainingData:
+        """The images as classifiers pass them on, without those for test."""
+        return TrainingData(self.labeled, self.unlabeled, None)
 
     def facts(self) -> dict[str, Any]:
         """Counts, for people and for `run.json`."""
         names = self.labeled.class_names
         counts = np.bincount(self.labeled.labels, minlength=len(names))
         height, width, channels = self.labeled.images.image_shape
-        sizes = [size for folder in self._folders() for size in folder.size_range]
+        sizes = [
+            size
+            for source in self._sources()
+            if isinstance(source, FolderSource)
+            for size in source.size_range
+        ]
         return {
             "paths": self.paths,
             "labeled": len(self.labeled.images),
@@ -66,8 +87,18 @@ class Images:
             "file_sizes": [min(sizes, key=math.prod), max(sizes, key=math.prod)]
             if sizes
             else None,
+            "test_among_unlabeled": len(self.files_in_two_sets("test", "unlabeled")),
             "skipped": self.skipped(),
         }
+
+
+def skipped_files(source: ImageSource) -> dict[Path, str]:
+    """Reason by path, for each file of a source that was left out."""
+    return source.skipped if isinstance(source, FolderSource) else {}
+
+
+def _files(source: ImageSource) -> list[Path]:
+    return source.files if isinstance(source, FolderSource) else []
 
 
 def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Images:
@@ -115,29 +146,32 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
             on_error=on_error,
             argument="--test",
         )
-    _check_one_size(labeled_images, {"--unlabeled": unlabeled}, test)
+    _check_one_size(labeled_images, "--unlabeled", unlabeled)
+    if test is not None:
+        _check_one_size(labeled_images, "--test", test.images)
     paths = {
         option: str(Path(params[option]))
         for option in ("labeled", "labels", "unlabeled", "test")
         if params[option] is not None
     }
-    return Images(labeled_images, unlabeled, test, paths)
+    images = Images(labeled_images, unlabeled, test, paths)
+    both = images.files_in_two_sets("test", "labeled")
+    if both:
+        raise ValueError(
+            "`--test` must hold images that are not labeled for training, or it "
+            f"measures nothing. Received: {len(both):,} that are, such as {both[0]}"
+        )
+    return images
 
 
-def _check_one_size(
-    labeled: LabeledImages, others: dict[str, ImageSource], test: LabeledImages | None
-) -> None:
-    if test is not None:
-        others = {**others, "--test": test.images}
-    size = labeled.images.image_shape[:2]
-    for option, source in others.items():
-        found = source.image_shape[:2]
-        if found != size:
-            raise ValueError(
-                f"`{option}` must have images of the size of the labeled ones, "
-                f"{size[0]} x {size[1]}. Received: {found[0]} x {found[1]}. Pass "
-                "--image-size to resize all images to one size."
-            )
+def _check_one_size(labeled: LabeledImages, option: str, source: ImageSource) -> None:
+    size, found = labeled.images.image_shape[:2], source.image_shape[:2]
+    if found != size:
+        raise ValueError(
+            f"`{option}` must have images of the size of the labeled ones, "
+            f"{size[0]} x {size[1]}. Received: {found[0]} x {found[1]}. Pass "
+            "--image-size to resize all images to one size."
+        )
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -182,6 +216,11 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
         f"Labels of {len(per_class)} classes: "
         + ", ".join(f"{name} {count}" for name, count in per_class.items()),
     ]
+    if facts["test_among_unlabeled"]:
+        lines.append(
+            f"{facts['test_among_unlabeled']:,} of the test images are also among the "
+            "unlabeled; the networks will have seen them, without their labels"
+        )
     skipped = facts["skipped"]
     if skipped:
         lines.append(f"Left out, as they cannot be read: {len(skipped):,}")

@@ -1,26 +1,67 @@
 """Files that commands write where the user said."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
-def check_file(path: Path, beginning: str | tuple[str, ...]) -> Path:
-    """Checks that a file can be written without losing another.
+def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:
+    """Checks that a file can be written, and that nothing is lost by it.
 
     Args:
         path: File to write.
-        beginning: How a file begins that this command wrote before, which is replaced.
+        first_lines: What a file begins with that the same command wrote before, which
+            is replaced.
 
     Raises:
-        ValueError: Something else is there.
+        ValueError: Something else is there, or there can be no such file.
     """
+    check_parents(path)
     if path.is_dir():
         raise ValueError(f"`--output` must be a file. Received: {path}, a folder")
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
         return path
     with open(path, encoding="utf-8", errors="replace") as file:
-        if file.readline().startswith(beginning):
+        if file.readline().rstrip("\n") in first_lines:
             return path
     raise ValueError(
-        f"`--output` must be a new file, as it is not for this command to replace "
-        f"another. Received: {path}, which exists"
+        "`--output` must be new, or a file that this command wrote before. Received: "
+        f"{path}, which is something else"
     )
+
+
+def check_parents(path: Path) -> None:
+    """Checks that what is above a path is a folder, as far as there is something.
+
+    Raises:
+        ValueError: It is not.
+    """
+    for parent in path.absolute().parents:
+        if parent.is_dir():
+            return
+        if parent.exists() or parent.is_symlink():
+            raise ValueError(
+                f"`--output` must lie in a folder. Received: {path}, and {parent} is "
+                "not a folder"
+            )
+
+
+def check_apart(output: Path, inputs: Iterable[Path]) -> None:
+    """Checks that what is written will not be read as an image the next time.
+
+    Raises:
+        ValueError: The output lies in a folder of images.
+    """
+    resolved = output.resolve()
+    for folder in inputs:
+        if folder.is_dir() and resolved.is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"`--output` must not lie in a folder of images. Received: {output}, "
+                f"which is in {folder}"
+            )
+
+
+def listed(names: Iterable[str], count: int = 20) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

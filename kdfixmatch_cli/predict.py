@@ -3,14 +3,12 @@
 import csv
 import glob
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
+from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
-from kdfixmatch_cli.images import MAX_SKIPPED
-from kdfixmatch_cli.output import check_file
+from kdfixmatch_cli.output import check_file, listed
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.files import written_aside
 from kdfixmatch_keras.prediction import predict_files
@@ -31,10 +29,12 @@ def predict(
     quiet: bool,
 ) -> None:
     """Classifies images and writes a row for each."""
-    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
-    validation.check_choice("--on-error", on_error, ON_ERROR)
-    check_file(output, ",".join(COLUMNS))
+    console = new_console(quiet)
+    validation.check_choice("on_error", on_error, ON_ERROR)
     folder = RunFolder.open(run)
+    every = probability_columns(folder.read_class_names())
+    headers = [",".join(COLUMNS), ",".join([*COLUMNS, *every])]
+    check_file(output, headers)
     files = find_files(images)
     model = folder.load_model()
     names = model.class_names or []
@@ -45,31 +45,36 @@ def predict(
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("Classifying", total=len(files))
-        writer = csv.writer(opened)
-        writer.writerow([*COLUMNS, *(names if all_classes else [])])
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow([*COLUMNS, *(every if all_classes else [])])
         for batch in predict_files(model.serving_network, files, batch_size):
             failures |= batch.failures
+            if failures and on_error == "raise":
+                raise ValueError(
+                    f"`IMAGES` must be readable. Received: {_named(failures)}. Nothing "
+                    "was written; --on-error skip leaves such files out"
+                )
             progress.advance(task, len(batch.files) + len(batch.failures))
             for file, row in zip(batch.files, batch.probabilities, strict=True):
                 best = int(row.argmax())
-                every = [f"{value:.6f}" for value in row] if all_classes else []
-                writer.writerow([file, names[best], f"{row[best]:.6f}", *every])
-        if failures and (on_error == "raise" or len(failures) == len(files)):
+                rest = [f"{value:.6f}" for value in row] if all_classes else []
+                writer.writerow([file, names[best], f"{row[best]:.6f}", *rest])
+        if len(failures) == len(files):
             raise ValueError(
-                f"`IMAGES` must be readable. Received: {_named(failures, 5)}. Nothing "
-                "was written; --on-error skip leaves such files out"
+                f"`IMAGES` must hold a readable image. Received: {_named(failures)}"
             )
     if failures:
-        say(f"Warning: left out, as they cannot be read: {_named(failures)}")
-    console.print(
-        f"Wrote {output}: {len(files) - len(failures):,} images", markup=False
-    )
+        say(f"Warning: left out {len(failures):,} unreadable files: {_named(failures)}")
+    console.print(f"Wrote {output}: {len(files) - len(failures):,} images")
 
 
-def _named(failures: dict[Path, str], count: int = MAX_SKIPPED) -> str:
-    named = [f"{file} ({reason})" for file, reason in failures.items()]
-    more = f" and {len(named) - count:,} more" if len(named) > count else ""
-    return f"{len(named):,} that cannot be: {', '.join(named[:count])}{more}"
+def probability_columns(class_names: list[str]) -> list[str]:
+    """Names of the columns of `--all`, none of which is that of another column."""
+    return [f"class {name}" if name in COLUMNS else name for name in class_names]
+
+
+def _named(failures: dict[Path, str]) -> str:
+    return listed(f"{file} ({reason})" for file, reason in failures.items())
 
 
 def find_files(images: list[str]) -> list[Path]:
@@ -78,10 +83,10 @@ def find_files(images: list[str]) -> list[Path]:
     Raises:
         ValueError: One of them stands for nothing.
     """
-    files: dict[Path, Any] = {}
+    files: dict[Path, Path] = {}
     for name in images:
-        path = Path(name).expanduser()
-        matches = [path] if path.exists() else _matches(str(path))
+        path = Path(name)
+        matches = [path] if path.exists() or path.is_symlink() else _matches(name)
         found = []
         for match in matches:
             found += find_images(match) if match.is_dir() else [match]
@@ -91,8 +96,9 @@ def find_files(images: list[str]) -> list[Path]:
                 "`IMAGES` must be folders, files or patterns of image files (."
                 f"{', .'.join(EXTENSIONS)}). Received: {name} ({kind})"
             )
-        files |= dict.fromkeys(found)
-    return list(files)
+        for file in found:
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
 
 
 def _matches(pattern: str) -> list[Path]:

@@ -37,6 +37,7 @@ class TrainingProgress:
         )
         self._task = self._bar.add_task("", total=sum(self._work.values()))
         self._started = 0.0
+        self._begun_at: float | None = None
 
     def __enter__(self) -> "TrainingProgress":
         """Starts the clock."""
@@ -52,9 +53,14 @@ class TrainingProgress:
         """A callback for the training of one stage."""
         return _StageProgress(self, stage)
 
-    def begin(self, stage: str) -> None:
-        """A stage begins."""
-        self._bar.update(self._task, description=f"{stage} network")
+    def begin(self, stage: str, steps: int) -> None:
+        """A stage begins, of which some steps have been done before."""
+        stages = list(self._work)
+        done = sum(self._work[s] for s in stages[: stages.index(stage)])
+        done += steps * self._costs[stage]
+        if self._begun_at is None:
+            self._begun_at = done
+        self._bar.update(self._task, completed=done, description=f"{stage} network")
 
     def step(self, stage: str) -> None:
         """One more step of a stage is done."""
@@ -74,17 +80,12 @@ class TrainingProgress:
         elif epoch == epochs:
             self.console.print(line)
 
-    def skip_to_end_of(self, stage: str) -> None:
-        """Counts the steps of a stage that stopped early as done."""
-        stages = list(self._work)
-        done = sum(self._work[s] for s in stages[: stages.index(stage) + 1])
-        self._bar.update(self._task, completed=done)
-
     def _remaining(self) -> str:
         task = self._bar.tasks[self._task]
         elapsed = time.monotonic() - self._started
-        share = task.completed / (task.total or 1)
-        return duration(elapsed * (1 - share) / share) if share else "some time"
+        done = task.completed - (self._begun_at or 0)
+        left = (task.total or 0) - task.completed
+        return duration(elapsed * left / done) if done else "some time"
 
 
 class _StageProgress(keras.callbacks.Callback):
@@ -95,17 +96,14 @@ class _StageProgress(keras.callbacks.Callback):
         self.progress = progress
         self.stage = stage
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.progress.begin(self.stage)
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.progress.begin(self.stage, epoch * self.params["steps"])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.progress.step(self.stage)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.progress.show(self.stage, epoch + 1, self.params["epochs"], logs or {})
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.progress.skip_to_end_of(self.stage)
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.output import check_file
 from kdfixmatch_keras import report as reports
 from kdfixmatch_keras.run_folder import RunFolder
@@ -10,7 +11,9 @@ from kdfixmatch_keras.run_folder import RunFolder
 def report(run: Path, output: Path | None, quiet: bool) -> None:
     """Writes the report of a run as one HTML page."""
     folder = RunFolder.open(run)
-    path = folder.report if output is None else check_file(output, "<!doctype html>")
+    page = reports.render(folder.read_report())
+    path = folder.report
+    if output is not None:
+        path = check_file(output, [page.split("\n")[0]])
     reports.write(folder.read_report(), path)
-    if not quiet:
-        print(f"Wrote {path}")
+    new_console(quiet).print(f"Wrote {path}")

@@ -1,6 +1,7 @@
 """`kdfixmatch train` and `kdfixmatch demo`: from images to a run folder."""
 
 import inspect
+import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,13 +11,19 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from kdfixmatch_cli.app import command_line
+from kdfixmatch_cli.console import command_line, new_console
+from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.estimate import estimate_seconds
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
+from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
 from kdfixmatch_keras import FixMatch, KDFixMatch, baselines, datasets, report
+from kdfixmatch_keras.classifier import ImageClassifier
+from kdfixmatch_keras.files import held
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 from kdfixmatch_keras.run_folder import RunFolder, versions
+
+_SHARED_SETTINGS = inspect.signature(ImageClassifier).parameters
 
 # As words on a command line, for what is None in Python.
 _NONE = {"weights": "none", "clustering": "none"}
@@ -24,25 +31,36 @@ _NONE = {"weights": "none", "clustering": "none"}
 
 def train(params: Mapping[str, Any]) -> None:
     """Trains as the options of the command say, and writes the run folder."""
-    console = Console(quiet=params["quiet"], soft_wrap=True, highlight=False)
-    folder = RunFolder.check_new(params["output"], "--output")
+    console = new_console(params["quiet"])
+    folder = RunFolder.check(params["output"], "output")
+    check_parents(folder.path)
+    inputs = [params[name] for name in ("labeled", "unlabeled", "test")]
+    check_apart(folder.path, [path for path in inputs if path is not None])
     settings = _settings(params)
     model = KDFixMatch(**settings)
     images = open_images(params, settings["image_size"])
-    outer_epochs = params["outer_epochs"] or default_outer_epochs(params["epochs"])
     length = {
         "epochs": params["epochs"],
-        "outer_epochs": outer_epochs,
+        "outer_epochs": params["outer_epochs"]
+        or default_outer_epochs(params["epochs"]),
         "steps_per_epoch": params["steps_per_epoch"],
     }
     _introduce(images, console)
-    if params["dry_run"] or not params["quiet"]:
+    goes_on = folder.began and not params["restart"]
+    if goes_on:
+        console.print(f"Going on with the run in {folder.path}")
+    else:
+        # It makes a network, which shows what is wrong with a backbone or its weights.
         seconds = estimate_seconds(
             model, images, supervised=params["supervised"], **length
         )
         console.print(f"Training will take about {duration(seconds)} here")
     if params["dry_run"]:
         return
+    if folder.began and params["restart"]:
+        with held(folder.path):
+            other = folder.set_aside()
+        console.print(f"What was in {folder.path} is in {other}")
     _run(model, settings, images, folder, length, params["supervised"], console)
 
 
@@ -50,8 +68,9 @@ def demo(
     output: Path, epochs: int, steps_per_epoch: int, seed: int, quiet: bool
 ) -> None:
     """Trains on the digits of scikit-learn, and writes the run folder."""
-    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
-    folder = RunFolder.check_new(output, "--output")
+    console = new_console(quiet)
+    folder = RunFolder.check(output, "output")
+    check_parents(output)
     data = datasets.load("digits", 20, seed)
     images = Images(data.labeled, data.unlabeled, data.test)
     settings: dict[str, Any] = {
@@ -86,9 +105,9 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
                 "`--learning-rate` must come with --optimizer. "
                 f"Received: --learning-rate {learning_rate:g} alone"
             )
-        if not learning_rate > 0:
+        if not 0 < learning_rate < math.inf:
             raise ValueError(
-                "`--learning-rate` must be above 0. "
+                "`--learning-rate` must be above 0 and finite. "
                 f"Received: --learning-rate {learning_rate:g}"
             )
         KDFixMatch(**settings)  # The words of an unknown optimizer are in there.
@@ -100,7 +119,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _introduce(images: Images, console: Console) -> None:
     for line in describe(images.facts()):
-        console.print(line, markup=False)
+        console.print(line)
     devices = ", ".join(keras.distribution.list_devices())
     console.print(
         f"Keras {keras.__version__} with {keras.backend.backend()}: {devices}"
@@ -116,56 +135,97 @@ def _run(
     with_supervised: bool,
     console: Console,
 ) -> None:
-    """Trains, measures and writes everything."""
+    """Trains or goes on with it, measures and writes everything."""
     started = time.monotonic()
-    facts: dict[str, Any] = {
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with held(folder.path):
+        facts = _begin(settings, images, folder, length, with_supervised)
+        data = (images.labeled, images.unlabeled, images.test)
+        supervised = None
+        with _progress(model, images, length, with_supervised, console) as progress:
+            if with_supervised:
+                supervised = baselines.Supervised(
+                    **{k: v for k, v in settings.items() if k in _SHARED_SETTINGS}
+                )
+                supervised.fit(
+                    *data,
+                    epochs=length["epochs"],
+                    steps_per_epoch=length["steps_per_epoch"],
+                    callbacks=[progress.callback("supervised")],
+                    verbose=0,
+                    run_dir=folder.state / "supervised",
+                )
+            callbacks = {
+                stage: [progress.callback(stage), *_logs(folder, stage)]
+                for stage in ("outer", "inner")
+            }
+            model.fit(
+                *data,
+                **length,
+                callbacks=callbacks,
+                verbose=0,
+                run_dir=folder.state / "kdfixmatch",
+            )
+        trusted = model.trusted_set
+        console.print(
+            f"Trusted set: {trusted.num_confident:,} of {trusted.num_unlabeled:,} "
+            f"labels were confident, {len(trusted):,} of them trusted"
+        )
+        folder.write_results(model)
+        facts["seed"] = model.seed
+        facts["seconds"] = round(time.monotonic() - started, 1)
+        contents = report.collect(
+            model, *data, supervised=supervised, run=_facts_of_report(facts)
+        )
+        folder.write_report(contents)
+        facts["test_accuracy"] = _test_accuracy(contents)
+        facts["finished"] = _now()
+        folder.write_facts(facts)
+    for network, accuracy in facts["test_accuracy"].items():
+        console.print(f"Test accuracy of the {network} network: {accuracy:.1%}")
+    for warning in contents["warnings"]:
+        say(f"Warning: {warning['title']}; see the report")
+    console.print(f"Wrote {folder.path}; look at {folder.report}")
+
+
+def _begin(
+    settings: dict[str, Any],
+    images: Images,
+    folder: RunFolder,
+    length: dict[str, Any],
+    with_supervised: bool,
+) -> dict[str, Any]:
+    """Writes what is known of a run before it, or reads it where it goes on.
+
+    Raises:
+        ValueError: The folder is that of a run with or without a supervised network,
+            and this is the other. All else is compared by `fit`.
+    """
+    fit = {**length, "supervised": with_supervised}
+    if folder.began:
+        facts = folder.read_facts()
+        if facts["fit"]["supervised"] != with_supervised:
+            raise ValueError(
+                "`output` must be the folder of the same training. Received: one that "
+                f"was {'not ' if with_supervised else ''}compared with a supervised "
+                "network. Choose another folder, or start over with --restart."
+            )
+        return {**facts, "went_on": [*facts.get("went_on", []), _now()]}
+    facts = {
         "command": command_line(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "directory": str(Path.cwd()),
+        "started": _now(),
         "versions": versions(),
         "settings": {name: _plain(value) for name, value in settings.items()},
-        "fit": length,
+        "fit": fit,
         "images": images.facts(),
     }
     folder.write_facts(facts)
-    data = (images.labeled, images.unlabeled, images.test)
-    supervised = None
-    with _progress(model, images, length, with_supervised, console) as progress:
-        if with_supervised:
-            supervised = baselines.Supervised(
-                **{
-                    name: value
-                    for name, value in settings.items()
-                    if name in _supervised_arguments()
-                }
-            )
-            supervised.fit(
-                *data,
-                epochs=length["epochs"],
-                steps_per_epoch=length["steps_per_epoch"],
-                callbacks=[progress.callback("supervised")],
-                verbose=0,
-            )
-        callbacks = {
-            stage: [progress.callback(stage), *_logs(folder, stage)]
-            for stage in ("outer", "inner")
-        }
-        model.fit(*data, **length, callbacks=callbacks, verbose=0)
-    trusted = model.trusted_set
-    console.print(
-        f"Trusted set: {trusted.num_confident:,} of {trusted.num_unlabeled:,} labels "
-        f"were confident, {len(trusted):,} of them trusted"
-    )
-    folder.write_results(model)
-    facts["seconds"] = round(time.monotonic() - started, 1)
-    contents = report.collect(
-        model, *data, supervised=supervised, run=_facts_of_report(facts)
-    )
-    folder.write_report(contents)
-    facts["test_accuracy"] = _test_accuracy(contents)
-    folder.write_facts(facts)
-    for network, accuracy in facts["test_accuracy"].items():
-        console.print(f"Test accuracy of the {network} network: {accuracy:.1%}")
-    console.print(f"Wrote {folder.path}; look at {folder.report}", markup=False)
+    return facts
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _progress(
@@ -178,7 +238,7 @@ def _progress(
     """A progress that knows how many steps each network takes, and what they cost."""
     labeled = model.batch_size
     unlabeled = labeled * model.unlabeled_ratio
-    steps = length["steps_per_epoch"] or -(-len(images.unlabeled) // unlabeled)
+    steps = length["steps_per_epoch"] or model.steps_of_one_pass(images.as_data())
     epochs = {"outer": length["outer_epochs"], "inner": length["epochs"]}
     if with_supervised:
         epochs = {"supervised": length["epochs"], **epochs}
@@ -213,12 +273,6 @@ def _test_accuracy(contents: dict[str, Any]) -> dict[str, float]:
         network: accuracy["value"]
         for network, accuracy in contents["test"]["accuracy"].items()
     }
-
-
-def _supervised_arguments() -> set[str]:
-    from kdfixmatch_keras.classifier import ImageClassifier
-
-    return set(inspect.signature(ImageClassifier).parameters)
 
 
 def _logs(folder: RunFolder, stage: str) -> list[Any]:

@@ -277,8 +277,13 @@ def _build_application(backbone: str, weights: Any, shape: tuple[int, ...]) -> A
     builder = application_names()[backbone]
     try:
         body = builder(include_top=False, weights=weights, input_shape=shape)
-    # Keras raises a bare Exception when a download fails.
+    # Keras raises a bare Exception when a download fails, and whatever h5py does.
     except Exception as error:
+        if weights not in (None, "imagenet"):
+            raise ValueError(
+                f"`weights` must be a file of weights of {backbone} without its top. "
+                f"Received: weights={str(weights)!r} ({error})"
+            ) from error
         if weights != "imagenet" or "fetch failure" not in str(error):
             raise
         raise RuntimeError(

@@ -58,13 +58,11 @@ def predict_files(
                 readable.append(file)
         return readable, images[: len(readable)], failures
 
-    starts = range(0, len(files), batch_size)
     with ThreadPoolExecutor(1) as ahead:
-        decoded = [ahead.submit(decode, start) for start in starts[:1]]
-        for following in [*starts[1:], None]:
-            readable, images, failures = decoded.pop().result()
-            if following is not None:
-                decoded.append(ahead.submit(decode, following))
+        following = ahead.submit(decode, 0)
+        for start in range(0, len(files), batch_size):
+            readable, images, failures = following.result()
+            following = ahead.submit(decode, start + batch_size)
             yield PredictedBatch(readable, _probabilities(network, images), failures)
 
 

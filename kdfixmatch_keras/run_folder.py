@@ -1,6 +1,7 @@
 """The folder of a run: what was trained, with what, and what came out."""
 
 import csv
+import itertools
 import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdfixmatch_keras import report
-from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.files import UNFINISHED, written_aside
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.plots import plot_run
 
@@ -25,6 +26,8 @@ report.html       the report, one page that needs nothing else
 report.json       what the report was made of
 logs              for TensorBoard: tensorboard --logdir logs
 model             both networks, for kdfixmatch_keras.KDFixMatch.load("model")
+state             what the training needs to go on where it was stopped: the same
+                  command does so. Not needed once it has ended
 
 kdfixmatch predict, evaluate, export, report and trusted take this folder.
 """
@@ -40,35 +43,41 @@ class RunFolder:
         path: The folder.
         model: Folder that `KDFixMatch.load` reads.
         logs: Folder for TensorBoard.
+        state: Folder of what goes on with a training that was stopped.
+        trusted: CSV file of the trusted set.
         report: HTML page.
-        report_contents: JSON file that the page is made of.
     """
 
     def __init__(self, path: Any) -> None:
         self.path = Path(path)
         self.model = self.path / "model"
         self.logs = self.path / "logs"
+        self.state = self.path / "state"
+        self.trusted = self.path / "trusted.csv"
         self.report = self.path / "report.html"
-        self.report_contents = self.path / "report.json"
+        self._report_contents = self.path / "report.json"
+        self._class_names = self.path / "class_names.txt"
         self._facts = self.path / "run.json"
 
     @classmethod
-    def check_new(cls, path: Any, argument: str = "path") -> "RunFolder":
-        """A folder that a run can be written to; nothing is written yet.
+    def check(cls, path: Any, argument: str = "path") -> "RunFolder":
+        """A folder that a run can be written to, or gone on with.
 
         Raises:
-            ValueError: There is a file, or a folder that holds something.
+            ValueError: There is a file, or a folder that holds something else.
         """
         run = cls(path)
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        is_folder = run.path.is_dir()
+        if run.path.exists() and not (is_folder and (run.began or run._is_empty())):
             raise ValueError(
-                f"`{argument}` must be a new or an empty folder. "
-                f"Received: {argument}={str(path)!r}"
+                f"`{argument}` must be a new or an empty folder, or that of a run. "
+                f"Received: {argument}={str(path)!r}, which "
+                + ("holds something else" if is_folder else "is a file")
             )
         return run
 
     @classmethod
-    def open(cls, path: Any, argument: str = "run") -> "RunFolder":
+    def open(cls, path: Any, argument: str = "RUN") -> "RunFolder":
         """The folder of a finished run.
 
         Raises:
@@ -77,10 +86,13 @@ class RunFolder:
         run = cls(path)
         if not run.path.is_dir():
             reason = "it is a file" if run.path.exists() else "there is no such folder"
-        elif not run._facts.is_file():
+        elif not run.began:
             reason = "it has no run.json"
-        elif not run.model.is_dir():
-            reason = "its training did not end"
+        elif "finished" not in run.read_facts():
+            reason = (
+                "its training did not end; the command that began it goes on with it: "
+                f"{run.read_facts()['command']}"
+            )
         else:
             return run
         raise ValueError(
@@ -88,14 +100,44 @@ class RunFolder:
             f"Received: {str(path)!r} ({reason})"
         )
 
+    @property
+    def began(self) -> bool:
+        """Whether a run has been begun here."""
+        return self._facts.is_file()
+
+    def _is_empty(self) -> bool:
+        return not any(
+            not entry.name.startswith(UNFINISHED) for entry in self.path.iterdir()
+        )
+
+    def set_aside(self) -> Path:
+        """Gives the folder another name, to start over without losing anything.
+
+        Returns:
+            The new name, with the first number that is free.
+        """
+        for number in itertools.count(1):
+            other = self.path.with_name(f"{self.path.name}-{number}")
+            if not other.exists():
+                self.path.rename(other)
+                return other
+        raise AssertionError  # Numbers do not end.
+
     def load_model(self) -> KDFixMatch:
         """The trained model."""
         return KDFixMatch.load(self.model)
 
+    def read_class_names(self) -> list[str]:
+        """The classes in the order of their numbers."""
+        return self._class_names.read_text(encoding="utf-8").splitlines()
+
     def read_facts(self) -> dict[str, Any]:
-        """What `write_facts` wrote last."""
-        facts: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
-        return facts
+        """What `write_facts` wrote last.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        return _read_json(self._facts)
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Writes what a reader wants to know of the run, as JSON."""
@@ -110,7 +152,7 @@ class RunFolder:
         self._write("class_names.txt", "".join(f"{name}\n" for name in names))
         self._write_history(model.history)
         model.trusted_set.to_csv(
-            self.path / "trusted.csv",
+            self.trusted,
             names=model.unlabeled_names,
             class_names=model.class_names,
         )
@@ -118,15 +160,16 @@ class RunFolder:
 
     def write_report(self, contents: dict[str, Any]) -> None:
         """Writes the page of a run, and what it is made of."""
-        self._write(self.report_contents.name, to_json(contents))
+        self._write(self._report_contents.name, to_json(contents))
         report.write(contents, self.report)
 
     def read_report(self) -> dict[str, Any]:
-        """What `write_report` was given."""
-        contents: dict[str, Any] = json.loads(
-            self.report_contents.read_text(encoding="utf-8")
-        )
-        return contents
+        """What `write_report` was given.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        return _read_json(self._report_contents)
 
     def _write_history(self, history: dict[str, dict[str, list[float]]]) -> None:
         metrics = list(
@@ -148,6 +191,18 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         with written_aside(self.path / name) as aside:
             aside.write_text(text, encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"`RUN` must be the folder of a run. Received: {path}, which cannot be "
+            f"read ({error})"
+        ) from error
+    return content
 
 
 def to_json(value: Any) -> str:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, TrustedSet
+from kdfixmatch_keras.files import held
 
 COMMANDS = ("train", "predict", "evaluate", "export", "report", "trusted", "demo")
 NAMES = ["grün", "rot dunkel", "blue"]
@@ -141,6 +142,9 @@ def test_run_folder_explains_itself(trained):
     explained = (run / "README.txt").read_text()
     for path in run.iterdir():
         assert path.name == "README.txt" or f"\n{path.name} " in explained
+    (page,) = run.glob("*.html")
+    # How the command knows its own page, which it may replace.
+    assert page.read_text().startswith("<!doctype html><!-- A report of kdfixmatch")
     facts = json.loads((run / "run.json").read_text())
     assert facts["command"].startswith("kdfixmatch train --labeled labeled")
     assert facts["settings"]["backbone"] == "small_cnn"
@@ -169,7 +173,8 @@ def test_run_is_what_python_would_have_trained(trained, photos):
     model = KDFixMatch.load(run / "model")
     facts = json.loads((run / "run.json").read_text())
     again = KDFixMatch(**facts["settings"])
-    again.fit(photos / "labeled", photos / "unlabeled", verbose=0, **facts["fit"])
+    length = {k: v for k, v in facts["fit"].items() if k != "supervised"}
+    again.fit(photos / "labeled", photos / "unlabeled", verbose=0, **length)
     images = photos / "unlabeled"
     np.testing.assert_array_equal(model.predict(images), again.predict(images))
 
@@ -251,10 +256,90 @@ def test_demo(tmp_path):
     done = run_process(
         *("demo", "--epochs", "1", "--steps-per-epoch", "2", "--quiet"), cwd=tmp_path
     )
-    # Two steps make no network to trust, and it says so.
     assert done.stdout == ""
+    # Two steps make no network to trust, and it says so.
+    assert "Warning: None of the 1297 unlabeled samples reaches" in done.stderr
     facts = json.loads((tmp_path / "demo_run" / "run.json").read_text())
     assert facts["images"]["labeled"] == 20
+
+
+def test_a_run_that_was_killed_goes_on_with_the_same_command(trained, photos):
+    command = [
+        *("train", "--labeled", "labeled", "--unlabeled", "unlabeled"),
+        *("--test", "test", "--output", "killed", *QUICK),
+    ]
+    executable = Path(sys.executable).with_name("kdfixmatch")
+    process = subprocess.Popen(
+        [executable, *command], cwd=photos, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("inner network, epoch 1/2"):
+            break
+    process.kill()
+    process.communicate()
+    killed = photos / "killed"
+    assert_refused(invoke("report", killed), "goes on with it: kdfixmatch train")
+    refused = invoke(*command, "--tau", "0.9", "--output", killed)
+    assert refused.exit_code == 1
+    done = run_process(*command, cwd=photos)
+    assert "Going on with the run in killed" in done.stdout
+    whole, _ = trained
+    for name in ("history.csv", "trusted.csv", "class_names.txt"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    images = photos / "unlabeled"
+    np.testing.assert_array_equal(
+        KDFixMatch.load(killed / "model").predict(images),
+        KDFixMatch.load(whole / "model").predict(images),
+    )
+    facts = json.loads((killed / "run.json").read_text())
+    assert len(facts["went_on"]) == 1
+
+
+def test_restart_keeps_what_was_there(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "run.json").write_text('{"command": "mine", "fit": {}}')
+    options = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK)
+    options += ("--output", output, "--no-supervised", "--epochs", "1")
+    result = invoke(*options, "--restart", "--steps-per-epoch", "2")
+    assert result.exit_code == 0, result.output
+    assert "mine" in (tmp_path / "run-1" / "run.json").read_text()
+    assert json.loads((output / "run.json").read_text())["finished"]
+
+
+def test_two_processes_do_not_share_a_run(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    (tmp_path / "run").mkdir()
+    options = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK)
+    with held(tmp_path / "run"):
+        result = invoke(*options, "--output", tmp_path / "run", "--quiet")
+    assert_refused(result, "Another process is writing to")
+
+
+def test_names_are_printed_as_they_are(photos, tmp_path):
+    names = ["[bold]", ":cat: ]x[/b]", "class"]
+    for name, color in zip(names, NAMES, strict=True):
+        for part in ("labeled", "test"):
+            folder = tmp_path / part / name.replace("/", "∕")
+            write_images(folder, color, 3, 0 if part == "labeled" else 1)
+    (tmp_path / "unlabeled").symlink_to(photos / "unlabeled")
+    options = ("train", "--labeled", tmp_path / "labeled", "--unlabeled")
+    options += (tmp_path / "unlabeled", "--output", tmp_path / "run", *QUICK)
+    result = invoke(*options, "--no-supervised", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert "[bold] 3, class 3" in result.output
+    result = invoke("evaluate", tmp_path / "run", "--data", tmp_path / "test")
+    assert result.exit_code == 0, result.output
+    for text in ("[bold]", ":cat: ]x[∕b]"):
+        assert text in result.output
+    output = tmp_path / "predictions.csv"
+    assert not invoke(
+        *("predict", tmp_path / "run", tmp_path / "test", "--output", output, "--all")
+    ).exit_code
+    assert list(read_csv(output)[0]) == [
+        *("file", "class", "confidence", ":cat: ]x[∕b]", "[bold]", "class class")
+    ]
 
 
 def test_labels_file_in_place_of_a_folder(photos, tmp_path):
@@ -297,7 +382,7 @@ def invoke(*arguments):
 
 def assert_refused(result, *words):
     assert result.exit_code == 1, result.output
-    (line,) = result.output.strip().splitlines()
+    *_, line = result.output.strip().splitlines()
     assert line.startswith("Error: ")
     for word in words:
         assert word in line
@@ -314,13 +399,29 @@ def assert_refused(result, *words):
         (["--labels", "nothing.csv"], ["`--labels`", "no such file"]),
         (["--labeled", "labeled", "--unlabeled", "empty"], ["`--unlabeled`", "empty"]),
         (["--labeled", "labeled", "--test", "other"], ["`--test`", "also yellow"]),
-        (["--labeled", "labeled", "--tau", "1.5"], ["`tau` must be in [0, 1]"]),
+        (["--labeled", "labeled", "--tau", "1.5"], ["`--tau` must be in [0, 1]"]),
         (["--labeled", "labeled", "--backbone", "smalcnn"], ["mean 'small_cnn'?"]),
         (["--labeled", "labeled", "--image-size", "large"], ["`--image-size`"]),
         (["--labeled", "labeled", "--image-size", "8x8x8"], ["`--image-size`"]),
         (["--labeled", "labeled", "--learning-rate", "1"], ["come with --optimizer"]),
-        (["--labeled", "labeled", "--on-error", "igno"], ["`on_error`", "'raise'"]),
-        (["--labeled", "labeled", "--output", "labeled"], ["`--output`", "empty"]),
+        (["--labeled", "labeled", "--on-error", "igno"], ["`--on-error`", "'raise'"]),
+        (
+            ["--labeled", "labeled", "--output", "other"],
+            ["`--output`", "something else"],
+        ),
+        (
+            ["--labeled", "labeled", "--output", "labeled/run"],
+            ["in a folder of images"],
+        ),
+        (["--labeled", "labeled", "--output", "unlabeled/run"], ["of images"]),
+        (["--labeled", "labeled", "--output", "file/run"], ["file is not a folder"]),
+        (["--labeled", "labeled", "--test", "labeled"], ["measures nothing", "12"]),
+        (["--labeled", "labeled", "--batch-size", "0"], ["`--batch-size` must be"]),
+        (["--labeled", "labeled", "--optimizer", "adm"], ["`--optimizer`", "'adam'"]),
+        (
+            ["--labeled", "labeled", "--backbone", "vgg16", "--weights", "file"],
+            ["`--weights` must be a file of weights of vgg16", "weights='file'"],
+        ),
         (["--labeled", "labeled", "--unlabeled", "big"], ["8 x 8. Received: 9 x 9"]),
         (["--labeled", "mixed"], ["(9, 9)", "Pass --image-size to resize them"]),
         (["--labeled", "broken"], ["bad.png (an empty file)"]),
@@ -339,6 +440,7 @@ def test_train_refuses(photos, tmp_path, monkeypatch, options, words):
         write_images(tmp_path / "mixed" / name, name, 1, 0)
     Image.new("RGB", (9, 9)).save(tmp_path / "mixed" / NAMES[0] / "big.png")
     (tmp_path / "broken" / "rot dunkel" / "bad.png").write_bytes(b"")
+    (tmp_path / "file").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     given = {"--unlabeled": "unlabeled", "--output": "run"}
@@ -366,7 +468,9 @@ def test_unreadable_images_are_left_out_by_name(photos, tmp_path):
     assert "é cut.png (" in result.output
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "report"])
+@pytest.mark.parametrize(
+    "command", ["predict", "evaluate", "export", "report", "trusted"]
+)
 def test_what_is_no_run_is_refused(tmp_path, command):
     rest = {
         "predict": [tmp_path],
@@ -394,8 +498,16 @@ def test_predict_loses_no_file_and_writes_all_or_nothing(trained, tmp_path):
     # What this command wrote it replaces; what it did not, it leaves alone.
     assert invoke(*arguments).exit_code == 0
     output.write_text("file,label\na.png,mine\n")
-    assert_refused(invoke(*arguments), "which exists")
+    assert_refused(invoke(*arguments), "which is something else")
     assert output.read_text() == "file,label\na.png,mine\n"
+    output.write_text("file,class,confidence,my notes\n")
+    assert_refused(invoke(*arguments), "which is something else")
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html>\n<p>mine")
+    assert_refused(invoke("report", run, "--output", page), "which is something else")
+    assert_refused(
+        invoke("predict", run, new, "--output", page / "p.csv"), "is not a folder"
+    )
     assert_refused(
         invoke("predict", run, tmp_path / "no*.png", "--output", tmp_path / "p.csv"),
         "no*.png (no file or folder)",
@@ -407,9 +519,15 @@ def test_predict_loses_no_file_and_writes_all_or_nothing(trained, tmp_path):
     )
 
 
-def test_wrong_command_line_is_exit_code_2(photos):
+def test_wrong_command_line_is_exit_code_2():
     assert invoke("trian").exit_code == 2
-    assert invoke("train", "--epochs", "0").exit_code == 2
+    given = ("--labeled", "a", "--unlabeled", "b", "--output", "c")
+    result = invoke("train", *given, "--epochs", "0")
+    assert result.exit_code == 2
+    assert "epochs" in result.output
+    result = invoke("train", *given, "--epoch", "1")
+    assert result.exit_code == 2
+    assert "--epochs" in result.output
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -31,6 +31,17 @@ def test_commands_of_the_documentation_are_understood(line):
     command.make_context(name, arguments)
 
 
+def test_the_tutorial_shows_what_each_command_printed():
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) > 5
+    for block in blocks:
+        commands = re.findall(r"^\$ (?:.*\\\n)*.*\n", block, re.MULTILINE)
+        assert len(commands) >= 1
+        # What is left of the block without its last command is output or a command.
+        assert not block.endswith(commands[-1]), commands[-1]
+
+
 def test_folder_of_defects(tmp_path):
     options = ("--labeled", "2", "--unlabeled", "5", "--test", "3")
     for folder in ("photos", "again"):
