@@ -19,6 +19,10 @@ from kdfixmatch_keras.sources import (
     spool_dataset,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.folder_source import (
+    READS_PER_WORKER,
+    try_files,
+)
 
 NUM_IMAGES = 7
 
@@ -345,6 +349,24 @@ class TestFolderSource:
         with pytest.raises(ValueError, match=r"7 that .*004\.png.* and 2 more") as info:
             FolderSource(folder)
         assert "005.png" not in str(info.value)
+
+    def test_few_files_are_read_ahead(self):
+        started = []
+        files = [Path(str(index)) for index in range(1000)]
+        most = 0
+        for done, (file, result, _) in enumerate(try_files(reader(started), files)):
+            assert file == files[done] and result == str(done)
+            most = max(most, len(started) - done)
+        assert done == 999
+        assert most <= 16 * READS_PER_WORKER + 1
+
+
+def reader(started):
+    def read(file):
+        started.append(file)
+        return file.name
+
+    return read
 
 
 class TestLabeledSource:

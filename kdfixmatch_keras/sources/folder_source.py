@@ -2,8 +2,9 @@
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,9 @@ from kdfixmatch_keras.sources.pixels import (
 Result = TypeVar("Result")
 
 ON_ERROR = ("raise", "skip")
+
+# Enough that no thread waits for a slow file that others are queued behind.
+READS_PER_WORKER = 4
 
 
 class FolderSource(ImageSource):
@@ -201,6 +205,8 @@ def try_files(
 ) -> Iterator[tuple[Path, Result | None, str]]:
     """Reads files in threads, in order, whatever happens to some of them.
 
+    Only so many are read ahead as keep the threads busy.
+
     Args:
         read: What to do with each; must not return None.
         files: The files.
@@ -219,7 +225,14 @@ def try_files(
     # A pool per call: threads kept for long would not survive a fork.
     workers = max(1, min(len(files), os.cpu_count() or 1, 16))
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(attempt, files)
+        # A future a file, all at once, would fill the memory for a large folder.
+        pending: deque[Future[tuple[Path, Result | None, str]]] = deque()
+        for file in files:
+            if len(pending) == READS_PER_WORKER * workers:
+                yield pending.popleft().result()
+            pending.append(pool.submit(attempt, file))
+        while pending:
+            yield pending.popleft().result()
 
 
 def _reason(file: Path, error: Exception) -> str:
