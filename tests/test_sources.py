@@ -343,12 +343,21 @@ class TestFolderSource:
         with pytest.raises(ValueError, match=r"huge\.png \(10000 x 9000 pixels, more"):
             FolderSource(folder, image_size=(6, 5))
 
-    def test_at_most_five_unreadable_are_named(self, folder):
-        for file in folder.iterdir():
-            file.write_bytes(b"")
-        with pytest.raises(ValueError, match=r"7 that .*004\.png.* and 2 more") as info:
+    def test_at_most_twenty_unreadable_are_named(self, tmp_path):
+        for index in range(23):
+            (tmp_path / f"{index:03}.png").write_bytes(b"")
+        with pytest.raises(
+            ValueError, match=r"23 that .*019\.png.* and 3 more"
+        ) as info:
+            FolderSource(tmp_path)
+        assert "020.png" not in str(info.value)
+
+    def test_the_remedy_is_one_that_was_not_tried(self, folder):
+        (folder / "000.png").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"leave them out with on_error='skip'\."):
             FolderSource(folder)
-        assert "005.png" not in str(info.value)
+        with pytest.raises(ValueError, match=r"Repair or remove them\.$"):
+            FolderSource([folder / "000.png"], on_error="skip")
 
     def test_few_files_are_read_ahead(self):
         started = []
@@ -490,7 +499,8 @@ class TestLabeledSource:
 
     def test_validation_folder_without_images(self, tmp_path):
         (tmp_path / "cat").mkdir()
-        with pytest.raises(ValueError, match="at least one image"):
+        message = f"at least one image.*Received: labeled='{tmp_path}'"
+        with pytest.raises(ValueError, match=message):
             labeled_source(tmp_path, class_names=["cat", "dog"])
 
     def test_labeled_images_pass_through(self, images):

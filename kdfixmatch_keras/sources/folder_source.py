@@ -32,6 +32,9 @@ from kdfixmatch_keras.sources.pixels import (
 Result = TypeVar("Result")
 
 ON_ERROR = ("raise", "skip")
+SKIP_REMEDY = ", or leave them out with on_error='skip'"
+
+MAX_NAMED = 20
 
 # Enough that no thread waits for a slow file that others are queued behind.
 READS_PER_WORKER = 4
@@ -98,11 +101,12 @@ class FolderSource(ImageSource):
             raise ValueError(
                 f"`{argument}` must hold at least one image, in a file that ends in "
                 f".{', .'.join(EXTENSIONS)}. Received: "
-                f"{argument}={_shown(folder_or_files)}"
+                f"{argument}={_shown(folder_or_files if root is None else root)}"
             )
         if root is None:
             root = os.path.commonpath([file.parent for file in self.files])
         self._argument = argument
+        self._on_error = on_error
         self.skipped: dict[Path, str] = {}
 
         readable = self._readable(read_header, self.files)
@@ -110,7 +114,7 @@ class FolderSource(ImageSource):
         self.files = [file for file, _ in readable]
         # One run names them all: those too that only decoding will find.
         if not self.files or (read_once and on_error == "raise"):
-            _raise_if_any(self.skipped, argument)
+            self._raise_if_any(self.skipped)
         sizes = [own for own, _ in headers]
         self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
         names = [file.relative_to(root).as_posix() for file in self.files]
@@ -126,7 +130,7 @@ class FolderSource(ImageSource):
         else:
             kept = [file for file, _ in self._readable(self._check, self.files)]
         if on_error == "raise" or not kept:
-            _raise_if_any(self.skipped, argument)
+            self._raise_if_any(self.skipped)
         self.files = kept
         self.names = [file.relative_to(root).as_posix() for file in kept]
 
@@ -146,7 +150,7 @@ class FolderSource(ImageSource):
                 failures[file] = failure
             else:
                 images[row] = image
-        _raise_if_any(failures, self._argument)
+        self._raise_if_any(failures)
         return images
 
     def _readable(
@@ -180,6 +184,18 @@ class FolderSource(ImageSource):
     def _check(self, file: Path) -> bool:
         read_pixels(file)
         return True
+
+    def _raise_if_any(self, failures: dict[Path, str]) -> None:
+        if not failures:
+            return
+        named = [f"{file} ({why})" for file, why in failures.items()]
+        more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+        skip = "" if self._on_error == "skip" else SKIP_REMEDY
+        raise ValueError(
+            f"`{self._argument}` must hold only readable images. Received: "
+            f"{len(named)} that cannot be read: {', '.join(named[:MAX_NAMED])}{more}. "
+            f"Repair or remove them{skip}."
+        )
 
 
 def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
@@ -244,17 +260,6 @@ def _reason(file: Path, error: Exception) -> str:
     if not str(error) or str(file) in str(error):
         return type(error).__name__
     return str(error)
-
-
-def _raise_if_any(failures: dict[Path, str], argument: str) -> None:
-    if not failures:
-        return
-    named = [f"{file} ({reason})" for file, reason in failures.items()]
-    more = f" and {len(named) - 5} more" if len(named) > 5 else ""
-    raise ValueError(
-        f"`{argument}` must hold only readable images. Received: {len(named)} that "
-        f"cannot be read: {', '.join(named[:5])}{more}. Repair or remove them."
-    )
 
 
 def _common_size(
