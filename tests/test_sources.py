@@ -210,6 +210,13 @@ class TestFolderSource:
         os.symlink(tmp_path, folder / "loop")
         assert len(FolderSource(tmp_path)) == 2 * NUM_IMAGES
 
+    def test_relative_and_absolute_files(self, folder, images, monkeypatch):
+        monkeypatch.chdir(folder.parent)
+        files = [folder / "001.png", Path("photos/000.png")]
+        source = FolderSource(files)
+        assert source.names == ["001.png", "000.png"]
+        np.testing.assert_array_equal(read_all(source), images[[1, 0]])
+
     @pytest.mark.parametrize("channels", [None, 1, 3])
     @pytest.mark.parametrize("image_size", [None, (4, 4)])
     def test_lazy_equals_cached(self, folder, channels, image_size):

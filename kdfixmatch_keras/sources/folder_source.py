@@ -104,7 +104,7 @@ class FolderSource(ImageSource):
                 f"{argument}={_shown(folder_or_files if root is None else root)}"
             )
         if root is None:
-            root = os.path.commonpath([file.parent for file in self.files])
+            root = _common_parent(self.files)
         self._argument = argument
         self._on_error = on_error
         self.skipped: dict[Path, str] = {}
@@ -117,7 +117,7 @@ class FolderSource(ImageSource):
             self._raise_if_any(self.skipped)
         sizes = [own for own, _ in headers]
         self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
-        names = [file.relative_to(root).as_posix() for file in self.files]
+        names = _relative_names(self.files, root)
         size = size or _common_size(sizes, names, argument)
         has_colour = any(colour for _, colour in headers)
         super().__init__((*size, channels or (3 if has_colour else 1)), names)
@@ -132,7 +132,7 @@ class FolderSource(ImageSource):
         if on_error == "raise" or not kept:
             self._raise_if_any(self.skipped)
         self.files = kept
-        self.names = [file.relative_to(root).as_posix() for file in kept]
+        self.names = _relative_names(kept, root)
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -260,6 +260,16 @@ def _reason(file: Path, error: Exception) -> str:
     if not str(error) or str(file) in str(error):
         return type(error).__name__
     return str(error)
+
+
+def _common_parent(files: list[Path]) -> str:
+    # Of absolute paths: relative ones have none in common with them.
+    return os.path.commonpath([file.absolute().parent for file in files])
+
+
+def _relative_names(files: list[Path], root: PathLike) -> list[str]:
+    base = Path(root).absolute()
+    return [file.absolute().relative_to(base).as_posix() for file in files]
 
 
 def _common_size(
