@@ -21,8 +21,10 @@ from kdfixmatch_keras.sources import (
 )
 from kdfixmatch_keras.sources.folder_source import (
     READS_PER_WORKER,
+    read_image,
     try_files,
 )
+from kdfixmatch_keras.sources.image_files import find_images
 
 NUM_IMAGES = 7
 
@@ -208,7 +210,78 @@ class TestFolderSource:
     def test_linked_folders_are_followed_once(self, tmp_path, folder):
         os.symlink(folder, tmp_path / "link")
         os.symlink(tmp_path, folder / "loop")
-        assert len(FolderSource(tmp_path)) == 2 * NUM_IMAGES
+        names = FolderSource(tmp_path).names
+        assert names == [f"link/{index:03}.png" for index in range(NUM_IMAGES)]
+
+    def test_a_file_with_several_paths_counts_once_by_the_first(self, folder, images):
+        # "a-b/" sorts before "a/", and "002.png" before "z.png".
+        (folder / "a" / "b").mkdir(parents=True)
+        write_png(folder / "a" / "b" / "0.png", images[0])
+        (folder / "a" / "b" / "1.png").symlink_to(folder / "006.png")
+        (folder / "a-b").symlink_to("a")
+        (folder / "z.png").symlink_to("002.png")
+        (folder / "0.png").symlink_to("003.png")
+        (folder / "y.png").symlink_to("z.png")
+        names = ["0.png", "000.png", "001.png", "002.png", "004.png", "005.png"]
+        names += ["006.png", "a-b/b/0.png"]
+        source = FolderSource(folder)
+        assert source.names == names
+        expected = images[[3, 0, 1, 2, 4, 5, 6, 0]]
+        np.testing.assert_array_equal(read_all(source), expected)
+
+    def test_plain_files_are_not_resolved(self, folder, monkeypatch):
+        (folder / "link.png").symlink_to("000.png")
+        resolved = []
+        real = os.path.realpath
+
+        def spy(path, **options):
+            resolved.append(os.path.basename(path))
+            return real(path, **options)
+
+        monkeypatch.setattr(os.path, "realpath", spy)
+        assert len(find_images(folder)) == NUM_IMAGES
+        assert resolved == ["photos", "link.png"]
+
+    def test_what_is_no_file_is_not_listed(self, folder, images):
+        os.mkfifo(folder / "pipe.png")
+        (folder / "link.png").symlink_to("pipe.png")
+        (folder / "loop.png").symlink_to("loop.png")
+        source = FolderSource(folder, on_error="skip")
+        assert len(source) == NUM_IMAGES
+        assert source.skipped == {folder / "loop.png": "a link to nothing"}
+
+    @pytest.mark.parametrize("read_once", [False, True])
+    def test_a_pipe_given_by_name_is_refused(self, folder, read_once):
+        os.mkfifo(folder / "pipe.png")
+        files = [folder / "000.png", folder / "pipe.png"]
+        with pytest.raises(ValueError, match=r"pipe\.png \(not a regular file\)"):
+            FolderSource(files, read_once=read_once)
+        with pytest.raises(ValueError, match="not a regular file"):
+            read_image(folder / "pipe.png", (6, 5, 3))
+
+    @pytest.mark.parametrize("read_once", [False, True])
+    def test_a_name_that_is_not_utf8_is_refused_or_left_out(self, folder, read_once):
+        bad = rename_to_bytes(folder / "003.png", b"caf\xe9.png")
+        message = r"caf\\udce9\.png \(its name is not valid UTF-8; rename it\)"
+        with pytest.raises(ValueError, match=message) as info:
+            FolderSource(folder, read_once=read_once)
+        assert str(info.value).encode()
+        source = FolderSource(folder, on_error="skip", read_once=read_once)
+        assert len(source) == NUM_IMAGES - 1
+        assert bad.name not in source.names
+        ((file, reason),) = source.skipped.items()
+        assert file.name == "caf\\udce9.png" and "not valid UTF-8" in reason
+
+    def test_a_folder_whose_name_is_not_utf8(self, folder):
+        bad = rename_to_bytes(folder, b"caf\xe9")
+        with pytest.raises(ValueError, match=r"whose path is valid UTF-8.*caf") as info:
+            FolderSource(bad)
+        assert str(info.value).encode()
+
+    @pytest.mark.parametrize("name", ["~nobody_of_this_name/x", "a" * 300])
+    def test_a_folder_that_cannot_be(self, name):
+        with pytest.raises(ValueError, match="`photos` must be an existing folder"):
+            FolderSource(name, argument="photos")
 
     def test_relative_and_absolute_files(self, folder, images, monkeypatch):
         monkeypatch.chdir(folder.parent)
@@ -375,6 +448,15 @@ class TestFolderSource:
             most = max(most, len(started) - done)
         assert done == 999
         assert most <= 16 * READS_PER_WORKER + 1
+
+
+def rename_to_bytes(path, name):
+    target = path.parent / os.fsdecode(name)
+    try:
+        path.rename(target)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    return target
 
 
 def reader(started):

@@ -18,6 +18,7 @@ from kdfixmatch_keras.sources.image_files import (
     PathLike,
     check_folder,
     find_images,
+    printable,
     read_header,
     read_pixels,
 )
@@ -43,10 +44,13 @@ READS_PER_WORKER = 4
 class FolderSource(ImageSource):
     """Images in files, in the sorted order of their relative paths.
 
-    A folder is searched with its sub-folders; hidden files and folders are left
-    out. Modes 1, L, LA and I (16-bit, of which the high byte is kept) are
-    grayscale; every other mode becomes RGB, without alpha. Of an animation the
-    first frame is read. EXIF orientation is not applied.
+    A folder is searched with its sub-folders; hidden files and folders are left out. A
+    file that links make reachable by several paths counts once, by the first of them. A
+    file whose name is not valid UTF-8 counts as one that cannot be read.
+
+    Modes 1, L, LA and I (16-bit, of which the high byte is kept) are grayscale; every
+    other mode becomes RGB, without alpha. Of an animation the first frame is read. EXIF
+    orientation is not applied.
 
     Every file is decoded once at the start, so that none fails in the middle of
     training, and kept in memory if all of them fit in `cache_bytes`; else each batch
@@ -67,7 +71,8 @@ class FolderSource(ImageSource):
 
     Attributes:
         files: Path of each image.
-        skipped: Reason by path, for each file that was left out.
+        skipped: Reason by path, for each file that was left out. Bytes of a path that
+            are not UTF-8 are escaped.
         size_range: `(height, width)` in pixels of the smallest and the largest file, by
             area.
 
@@ -160,7 +165,7 @@ class FolderSource(ImageSource):
         results = []
         for file, result, failure in try_files(read, files):
             if result is None:
-                self.skipped[file] = failure
+                self.skipped[Path(printable(file))] = failure
             else:
                 results.append((file, result))
         return results
@@ -171,7 +176,7 @@ class FolderSource(ImageSource):
         kept: list[Path] = []
         for file, image, failure in try_files(self._decode, self.files):
             if image is None:
-                self.skipped[file] = failure
+                self.skipped[Path(printable(file))] = failure
             else:
                 cache[len(kept)] = image
                 kept.append(file)
@@ -188,7 +193,7 @@ class FolderSource(ImageSource):
     def _raise_if_any(self, failures: dict[Path, str]) -> None:
         if not failures:
             return
-        named = [f"{file} ({why})" for file, why in failures.items()]
+        named = [f"{printable(file)} ({why})" for file, why in failures.items()]
         more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
         skip = "" if self._on_error == "skip" else SKIP_REMEDY
         raise ValueError(
@@ -252,8 +257,9 @@ def try_files(
 
 
 def _reason(file: Path, error: Exception) -> str:
-    if not file.exists():
-        return "a link to nothing" if file.is_symlink() else "no such file"
+    # Unlike `Path.exists`, this does not raise for a name that is too long.
+    if not os.path.exists(file):
+        return "a link to nothing" if os.path.islink(file) else "no such file"
     if isinstance(error, UnidentifiedImageError):
         return "not an image" if file.stat().st_size else "an empty file"
     # Pillow's own message may hold the path, and the address of a stream.

@@ -1,6 +1,8 @@
 """Finding image files, and reading them as 8-bit grayscale or RGB pixels."""
 
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,23 +29,48 @@ def check_folder(folder: PathLike, argument: str) -> Path:
         The folder as a `Path`.
 
     Raises:
-        ValueError: If there is no such folder.
+        ValueError: If there is no such folder, or its path is not valid UTF-8.
     """
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        found = "it is a file" if path.exists() else "there is no such folder"
+    path = expand_user(folder)
+    # Unlike `Path.is_dir`, these do not raise for a name that is too long.
+    if not os.path.isdir(path):
+        found = "it is a file" if os.path.exists(path) else "there is no such folder"
         raise ValueError(
             f"`{argument}` must be an existing folder. Received: "
             f"{argument}={str(folder)!r} ({found})"
         )
+    if printable(path) != str(path):
+        raise ValueError(
+            f"`{argument}` must be a folder whose path is valid UTF-8. Received: "
+            f"{argument}={str(folder)!r}. Rename it."
+        )
     return path
+
+
+def expand_user(path: PathLike) -> Path:
+    """Replaces `~` by the home directory, and leaves that of nobody as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def printable(file: PathLike) -> str:
+    """The path as text, in which bytes that are not UTF-8 are escaped.
+
+    Python keeps such bytes of a file name as lone surrogates, which cannot be written
+    to a terminal, to JSON or to CSV.
+    """
+    return str(file).encode("utf-8", "backslashreplace").decode()
 
 
 def find_images(folder: Path) -> list[Path]:
     """Lists the image files under a folder, sorted by relative posix path.
 
-    Hidden files and folders (whose names begin with a dot) are left out. Links are
-    followed, except back into a folder that holds them.
+    Hidden files and folders (whose names begin with a dot) are left out, and so is
+    what is neither a file nor a folder, such as a named pipe. Links are followed, but
+    a file that links make reachable by several paths is listed once, by the first of
+    them. Links to nothing are listed.
 
     Args:
         folder: An existing folder.
@@ -51,23 +78,72 @@ def find_images(folder: Path) -> list[Path]:
     Returns:
         Paths that begin with `folder`.
     """
-    files = _walk(folder, ancestors=())
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
-
-
-def _walk(folder: Path, ancestors: tuple[Path, ...]) -> list[Path]:
-    resolved = folder.resolve()
-    if resolved in ancestors:
-        return []
+    search = _Search()
+    found = list(search.walk(folder, os.path.realpath(folder)))
     files: list[Path] = []
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            files += _walk(entry, (*ancestors, resolved))
-        elif entry.suffix.lower()[1:] in EXTENSIONS:
-            files.append(entry)
+    seen: set[_RealFile] = set()
+    for file, real in found:
+        if real in search.linked:
+            if real in seen:
+                continue
+            seen.add(real)
+        files.append(file)
     return files
+
+
+# Resolved folder and name. The text of the folder is shared by all its files.
+_RealFile = tuple[str, str]
+
+
+class _Search:
+    """A walk through a folder that enters each folder once.
+
+    Paths are resolved only where there is a link: a million plain files are not.
+
+    Attributes:
+        linked: The files that a link leads to.
+    """
+
+    def __init__(self) -> None:
+        self.linked: set[_RealFile] = set()
+        self._entered: set[str] = set()
+
+    def walk(self, folder: Path, real_folder: str) -> Iterator[tuple[Path, _RealFile]]:
+        """Yields image files in the order of their posix paths."""
+        if real_folder in self._entered:
+            return
+        self._entered.add(real_folder)
+        with os.scandir(folder) as scanned:
+            entries = [entry for entry in scanned if not entry.name.startswith(".")]
+        # A folder takes part in the order of whole paths with the slash behind it.
+        for name, entry in sorted(
+            (entry.name + "/" * _is_folder(entry), entry) for entry in entries
+        ):
+            path = folder / entry.name
+            if name.endswith("/"):
+                yield from self.walk(path, _real_path(entry, real_folder))
+            elif path.suffix.lower()[1:] not in EXTENSIONS:
+                continue
+            elif not entry.is_symlink():
+                if entry.is_file():
+                    yield path, (real_folder, name)
+            elif os.path.isfile(path):
+                real = os.path.split(os.path.realpath(path))
+                self.linked.add(real)
+                yield path, real
+            elif not os.path.exists(path):
+                yield path, (real_folder, name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # `DirEntry.is_dir` raises for a link to itself.
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _real_path(entry: os.DirEntry[str], real_folder: str) -> str:
+    if entry.is_symlink():
+        return os.path.realpath(entry.path)
+    return os.path.join(real_folder, entry.name)
 
 
 def read_header(file: Path) -> tuple[tuple[int, int], bool]:
@@ -80,11 +156,11 @@ def read_header(file: Path) -> tuple[tuple[int, int], bool]:
         `(height, width)`, and whether the image has colour.
 
     Raises:
-        ValueError: If it has more than `MAX_PIXELS` pixels.
+        ValueError: If its name is not valid UTF-8, it is no regular file, or it has
+            more than `MAX_PIXELS` pixels.
         OSError: If it is no image. Pillow raises others too.
     """
-    with Image.open(file) as image:
-        _check_pixels(image)
+    with _open(file) as image:
         return (image.height, image.width), not _is_gray(image.mode)
 
 
@@ -96,34 +172,46 @@ def read_pixels(file: Path) -> Images:
 
     Returns:
         uint8 array of shape (height, width, 1), or (height, width, 3) if the image
-        has colour.
+        has colour. It may be read-only.
 
     Raises:
-        ValueError: If its pixels have no 8-bit meaning, or are more than
-            `MAX_PIXELS`.
+        ValueError: If its pixels have no 8-bit meaning, or as for `read_header`.
         OSError: If it cannot be decoded. Pillow raises others too.
     """
-    with Image.open(file) as image:
-        _check_pixels(image)
+    with _open(file) as image:
         if image.mode.startswith("I"):
             return _high_byte(image)
         if _is_gray(image.mode):
-            return np.array(image.convert("L"))[..., np.newaxis]
+            return np.asarray(image.convert("L"))[..., np.newaxis]
         if image.mode == "F":
             raise ValueError("floating-point pixels; save it as 8 or 16 bits")
-        if image.mode == "P" and "transparency" in image.info:
-            # Straight to RGB, Pillow warns about what is dropped on purpose here.
-            return np.array(image.convert("RGBA"))[..., :3]
-        return np.array(image.convert("RGB"))
+        picture = _rgb(image)
+        return np.asarray(picture)
 
 
-def _check_pixels(image: Image.Image) -> None:
-    """Refuses an image that would fill the memory, before it is decoded."""
+def _open(file: Path) -> Image.Image:
+    """Opens what is an image file and not too large, before it is decoded."""
+    if printable(file) != str(file):
+        raise ValueError("its name is not valid UTF-8; rename it")
+    # To open a named pipe would wait for ever.
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise ValueError("not a regular file")
+    image = Image.open(file)
     if image.width * image.height > MAX_PIXELS:
+        image.close()
         raise ValueError(
             f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} that "
             "are read; make it smaller"
         )
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "P" and "transparency" in image.info:
+        # Straight to RGB, Pillow warns about what is dropped on purpose here.
+        return image.convert("RGBA").convert("RGB")
+    # Pillow would copy an image that is RGB already.
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_gray(mode: str) -> bool:
