@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from kdfixmatch_keras.sources.folder_source import (
     read_image,
     try_files,
 )
-from kdfixmatch_keras.sources.image_files import find_images
+from kdfixmatch_keras.sources.image_files import find_images, read_pixels
+from kdfixmatch_keras.sources.pixels import convert_channels
 
 NUM_IMAGES = 7
 
@@ -438,6 +440,40 @@ class TestFolderSource:
             FolderSource(folder)
         with pytest.raises(ValueError, match=r"Repair or remove them\.$"):
             FolderSource([folder / "000.png"], on_error="skip")
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr"])
+    @pytest.mark.parametrize("transparent", [False, True])
+    def test_grayscale_is_the_same_before_and_after_decoding(
+        self, tmp_path, images, mode, transparent
+    ):
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        file = tmp_path / "image.tif"
+        picture = Image.fromarray(noise).convert(mode)
+        if mode in ("RGB", "P") and transparent:
+            file = tmp_path / "image.png"
+            colour = (1, 2, 3) if mode == "RGB" else bytes(range(256))
+            picture.save(file, transparency=colour)
+        else:
+            picture.save(file)
+        np.testing.assert_array_equal(
+            read_pixels(file, 1), convert_channels(read_pixels(file), 1)
+        )
+        np.testing.assert_array_equal(
+            read_image(file, (20, 30, 1)),
+            resize(convert_channels(read_pixels(file), 1), (20, 30)),
+        )
+
+    def test_grayscale_takes_no_more_memory_than_colour(self, tmp_path):
+        noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+        file = write_png(tmp_path / "image.png", noise)
+        peaks = []
+        for channels in (3, 1):
+            read_image(file, (8, 8, channels))
+            tracemalloc.start()
+            read_image(file, (8, 8, channels))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert peaks[1] <= peaks[0]
 
     def test_few_files_are_read_ahead(self):
         started = []

@@ -187,7 +187,7 @@ class FolderSource(ImageSource):
         return read_image(file, self.image_shape)
 
     def _check(self, file: Path) -> bool:
-        read_pixels(file)
+        read_pixels(file, self.image_shape[-1])
         return True
 
     def _raise_if_any(self, failures: dict[Path, str]) -> None:
@@ -217,7 +217,8 @@ def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
         ValueError: If its pixels have no 8-bit meaning.
         OSError: If it cannot be decoded. Pillow raises others too.
     """
-    batch = conform(read_pixels(file)[np.newaxis], image_shape)
+    pixels = read_pixels(file, image_shape[-1])
+    batch = conform(pixels[np.newaxis], image_shape)
     return batch.reshape(image_shape)
 
 

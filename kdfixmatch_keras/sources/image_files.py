@@ -164,15 +164,17 @@ def read_header(file: Path) -> tuple[tuple[int, int], bool]:
         return (image.height, image.width), not _is_gray(image.mode)
 
 
-def read_pixels(file: Path) -> Images:
+def read_pixels(file: Path, channels: int | None = None) -> Images:
     """Decodes an image.
 
     Args:
         file: Path of the image.
+        channels: 1 to reduce colour to grayscale, which takes less memory before the
+            pixels are an array than after. `None` or 3: as the image has them.
 
     Returns:
         uint8 array of shape (height, width, 1), or (height, width, 3) if the image
-        has colour. It may be read-only.
+        has colour and `channels` is not 1. It may be read-only.
 
     Raises:
         ValueError: If its pixels have no 8-bit meaning, or as for `read_header`.
@@ -186,6 +188,8 @@ def read_pixels(file: Path) -> Images:
         if image.mode == "F":
             raise ValueError("floating-point pixels; save it as 8 or 16 bits")
         picture = _rgb(image)
+        if channels == 1:
+            return np.asarray(picture.convert("L"))[..., np.newaxis]
         return np.asarray(picture)
 
 
