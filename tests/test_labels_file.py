@@ -68,7 +68,7 @@ def test_unreadable_images_are_skipped_with_their_labels(photos):
     assert [file.name for file in labeled.images.skipped] == ["b c.png"]
     assert unlabeled.names == ["e.png", "f.png"]
     (photos / "é.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="none of ok"):
+    with pytest.raises(ValueError, match="no image of ok"):
         split_folder(photos, write(photos, GOOD), on_error="skip")
 
 

@@ -1,5 +1,6 @@
 """Checks of the class labels that come with images."""
 
+from collections.abc import Iterable, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -121,3 +122,28 @@ def check_classes(
             "only the label 0"
         )
     return [str(label) for label in range(highest + 1)]
+
+
+def check_no_class_empty(
+    labels: Iterable[int], class_names: Sequence[str], argument: str, remedy: str = ""
+) -> None:
+    """Checks that each class has an image.
+
+    Args:
+        labels: Class numbers of the images.
+        class_names: The K classes' names.
+        argument: Name that the caller knows the labeled data by.
+        remedy: Sentence that the message ends in.
+
+    Raises:
+        ValueError: If a class has none. The message names it.
+    """
+    present = set(labels)
+    empty = [name for i, name in enumerate(class_names) if i not in present]
+    if empty:
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        raise ValueError(
+            f"`{argument}` must hold at least one readable image of each class. "
+            f"Received: no image of {', '.join(empty[:5])}{more}"
+            + (f". {remedy}" if remedy else "")
+        )

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdfixmatch_keras.sources.folder_source import FolderSource
 from kdfixmatch_keras.sources.image_files import PathLike, check_folder, find_images
+from kdfixmatch_keras.sources.labels import check_no_class_empty
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
 COLUMNS = ["file", "label"]
@@ -80,12 +81,7 @@ def split_folder(
     number = {name: index for index, name in enumerate(class_names)}
     label_of = dict(zip(files, labels, strict=True))
     kept = [number[label_of[file]] for file in images.files]
-    empty = sorted(set(class_names) - {class_names[index] for index in kept})
-    if empty:
-        raise ValueError(
-            f"`{file_argument}` must name at least one readable image of each class. "
-            f"Received: none of {', '.join(empty)}"
-        )
+    check_no_class_empty(kept, class_names, file_argument)
     return LabeledImages(images, np.array(kept, np.int32), class_names), unlabeled
 
 

@@ -12,10 +12,22 @@ import numpy.typing as npt
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
 from kdfixmatch_keras.sources.folder_source import FolderSource
-from kdfixmatch_keras.sources.image_files import EXTENSIONS, check_folder, find_images
+from kdfixmatch_keras.sources.image_files import (
+    EXTENSIONS,
+    check_folder,
+    find_images,
+)
 from kdfixmatch_keras.sources.image_source import ImageSource
-from kdfixmatch_keras.sources.labels import check_classes, integer_labels
+from kdfixmatch_keras.sources.labels import (
+    check_classes,
+    check_no_class_empty,
+    integer_labels,
+)
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
+
+_ENDINGS = (
+    f"Each class's sub-folder needs a file that ends in .{', .'.join(EXTENSIONS)}."
+)
 
 
 @dataclass(frozen=True)
@@ -197,13 +209,7 @@ def _check_labeled_images(
             f"`{argument}` must hold images of at least two classes. Received: "
             f"LabeledImages of the classes {own_names}"
         )
-    missing = sorted(set(range(len(own_names))) - set(labels.tolist()))
-    if missing:
-        raise ValueError(
-            f"`{argument}` must hold at least one image of each class. Received: no "
-            f"image of {', '.join(own_names[label] for label in missing[:5])}"
-            + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        )
+    check_no_class_empty(labels.tolist(), own_names, argument)
 
 
 def _labeled_folder(
@@ -223,27 +229,19 @@ def _labeled_folder(
             f"`{argument}` must hold images of at least two classes. Received: "
             f"the one sub-folder {found[0]}"
         )
-    if defines_classes:
-        _check_none_empty(folder, found, files, argument)
-    images = FolderSource(files, root=folder, argument=argument, **reading)
-    if defines_classes:
-        _check_none_empty(folder, found, images.files, argument)
     number = {name: index for index, name in enumerate(class_names)}
-    labels = [number[file.relative_to(folder).parts[0]] for file in images.files]
+
+    def numbered(files: list[Path]) -> list[int]:
+        labels = [number[file.relative_to(folder).parts[0]] for file in files]
+        if defines_classes:
+            check_no_class_empty(labels, found, argument, _ENDINGS)
+        return labels
+
+    # Before the images are decoded, which can take long; then those that could be.
+    numbered(files)
+    images = FolderSource(files, root=folder, argument=argument, **reading)
+    labels = numbered(images.files)
     return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
-
-
-def _check_none_empty(
-    folder: Path, found: list[str], files: list[Path], argument: str
-) -> None:
-    """Refuses a class of which there is no image that can be read."""
-    empty = sorted(set(found) - {file.relative_to(folder).parts[0] for file in files})
-    if empty:
-        raise ValueError(
-            f"`{argument}` must hold at least one image in each class's "
-            f"sub-folder (a file that ends in .{', .'.join(EXTENSIONS)}). "
-            f"Received: no image in {', '.join(empty)}"
-        )
 
 
 def _check_folder_classes(
