@@ -610,6 +610,17 @@ class TestLabeledSource:
         with pytest.raises(ValueError, match=r"no image of bird\. .*ends in \.jpg"):
             labeled_source(class_folder)
 
+    def test_a_class_without_a_printable_name(self, class_folder):
+        folder = class_folder / "cat"
+        for name, shown in [(b"caf\xe9", r"caf\\udce9"), (b"a\nb", r"a\\nb")]:
+            folder = rename_to_bytes(folder, name)
+            for class_names in (None, ["cat", "dog"]):
+                with pytest.raises(
+                    ValueError, match=f"class '{shown}'.*Rename"
+                ) as info:
+                    labeled_source(class_folder, class_names=class_names)
+                assert str(info.value).isprintable()
+
     def test_folder_of_one_class(self, tmp_path, images):
         write_png(tmp_path / "cat" / "0.png", images[0])
         with pytest.raises(ValueError, match="at least two classes.*cat"):

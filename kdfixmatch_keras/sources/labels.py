@@ -1,5 +1,6 @@
 """Checks of the class labels that come with images."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import count, islice
 from typing import Any
@@ -146,4 +147,25 @@ def check_no_class_empty(
             f"`{argument}` must hold at least one readable image of each class. "
             f"Received: no image of {', '.join(empty[:5])}{more}"
             + (f". {remedy}" if remedy else "")
+        )
+
+
+def check_class_name(name: str, argument: str, place: str = "") -> None:
+    """Checks that the name of a class fits on a line of text.
+
+    Args:
+        name: The name.
+        argument: Name that the caller knows the labeled data by.
+        place: Where the name stands, such as " in line 3".
+
+    Raises:
+        ValueError: If it holds a line break or another control character, or bytes
+            that are not UTF-8.
+    """
+    # Cc: control characters; Cs: bytes that are not UTF-8; Zl, Zp: separators.
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        raise ValueError(
+            f"`{argument}` must name its classes in valid UTF-8, without line breaks "
+            f"and other control characters. Received: the class {ascii(name)}{place}. "
+            "Rename it."
         )

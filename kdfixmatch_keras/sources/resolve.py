@@ -16,9 +16,11 @@ from kdfixmatch_keras.sources.image_files import (
     EXTENSIONS,
     check_folder,
     find_images,
+    printable,
 )
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import (
+    check_class_name,
     check_classes,
     check_no_class_empty,
     integer_labels,
@@ -257,7 +259,9 @@ def _check_folder_classes(
             f"a labeled folder. Received: {argument}={str(folder)!r}, which has no "
             "sub-folders"
         )
-    loose = [file.name for file in files if file.parent == folder]
+    for name in found:
+        check_class_name(name, argument, f" in {folder}")
+    loose = [printable(file.name) for file in files if file.parent == folder]
     if loose:
         raise ValueError(
             f"`{argument}` must hold its images in one sub-folder per class. "
