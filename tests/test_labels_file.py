@@ -51,6 +51,31 @@ def test_absolute_paths_and_blank_lines(photos):
     assert unlabeled.names == ["sub/d.png", "x,y.png", "é.png"]
 
 
+@pytest.mark.parametrize("blank", ["", ",", "  ", '" ", '])
+def test_rows_of_blank_cells_are_left_out(photos, blank):
+    labeled, _ = split_folder(photos, write(photos, f"{GOOD}{blank}\n"))
+    assert len(labeled.images) == 4
+
+
+def test_a_relative_folder_and_absolute_paths(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    text = f"file,label\n{photos / 'a.png'},x\nb c.png,x\ne.png,y\nf.png,y\n"
+    labeled, unlabeled = split_folder("photos", write(photos, text))
+    assert labeled.images.names == ["a.png", "b c.png", "e.png", "f.png"]
+    assert labeled.images[np.arange(4)][:, 0, 0, 0].tolist() == [0, 1, 5, 6]
+    assert unlabeled.names == ["sub/d.png", "x,y.png", "é.png"]
+
+
+def test_a_tilde_is_a_plain_character(photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(photos))
+    (photos / "~").mkdir()
+    Image.new("L", (4, 4), 50).save(photos / "~" / "g.png")
+    labeled, _ = split_folder(photos, write(photos, GOOD + "~/g.png,ok\n"))
+    assert labeled.images[[4]][0, 0, 0, 0] == 50
+    with pytest.raises(ValueError, match="'~/a.png' in line 6 .*is not there"):
+        split_folder(photos, write(photos, GOOD + "~/a.png,ok\n"))
+
+
 def test_a_labeled_image_outside_the_folder(photos, tmp_path):
     other = tmp_path / "other.png"
     Image.fromarray(np.full((4, 4), 99, np.uint8)).save(other)
@@ -90,6 +115,15 @@ def test_a_link_to_a_labeled_image_is_not_unlabeled(photos):
         ("file,label\na.png,x\ne.png,x\n", "at least two classes"),
         (GOOD + "gone.png,ok\n", "'gone.png' in line 6 .*is not there"),
         (GOOD + "B c.png,ok\n", "Did you mean 'b c.png'?"),
+        (GOOD + "a" * 300 + ",ok\n", "'a{300}' in line 6 .*is not there"),
+        (GOOD + "a" * 300 + "/b.png,ok\n", "in line 6 .*is not there"),
+        (GOOD + "a.png,OK\n", r"in one way.*'ok' for .*b c\.png and 'OK' for .*a\.png"),
+        (
+            GOOD + "a.png,\u00e9\ne.png,e\u0301\n",
+            r"in one way.*'\\xe9' for .*a\.png and 'e\\u0301' for .*e\.png",
+        ),
+        (GOOD + 'a.png,"o\nk"\n', r"control.*class 'o\\nk' in line 7"),
+        (GOOD + "a.png,o\tk\n", r"control.*class 'o\\tk' in line 6"),
         (GOOD + "sub,ok\n", "'sub' in line 6 .*is a folder"),
         (GOOD + ",ok\n", "'' in line 6"),
         (GOOD + "b c.png,ok\n", "b c.png in lines 2 and 6"),
@@ -120,6 +154,28 @@ def test_labels_used_once_can_be_allowed(photos):
 def test_not_utf8(photos):
     with pytest.raises(ValueError, match="in UTF-8.*at byte"):
         split_folder(photos, write(photos, GOOD, "latin-1"))
+
+
+def test_labels_that_case_folding_would_merge(photos):
+    text = "file,label\na.png,Maße\nb c.png,Maße\ne.png,Masse\nf.png,Masse\n"
+    labeled, _ = split_folder(photos, write(photos, text))
+    assert labeled.class_names == ["Masse", "Maße"]
+
+
+def test_a_labels_file_of_nobody(photos):
+    with pytest.raises(ValueError, match="must be a CSV file.*no such file"):
+        split_folder(photos, "~nobody_of_this_name/labels.csv")
+
+
+def test_a_labels_file_whose_name_is_not_utf8(photos):
+    path = write(photos, GOOD)
+    try:
+        path = path.rename(photos.parent / os.fsdecode(b"caf\xe9.csv"))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(ValueError, match="whose path is valid UTF-8") as info:
+        split_folder(photos, path)
+    assert str(info.value).isprintable()
 
 
 @pytest.mark.parametrize(("name", "found"), [("no.csv", "no such"), (".", "a folder")])

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from kdfixmatch_keras.sources.folder_source import FolderSource
-from kdfixmatch_keras.sources.image_files import PathLike, check_folder, find_images
-from kdfixmatch_keras.sources.labels import check_no_class_empty
+from kdfixmatch_keras.sources.image_files import (
+    PathLike,
+    check_folder,
+    expand_user,
+    find_images,
+    printable,
+)
+from kdfixmatch_keras.sources.labels import check_class_name, check_no_class_empty
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
 COLUMNS = ["file", "label"]
@@ -31,8 +38,8 @@ def split_folder(
     """Divides a folder into the images that a CSV file labels and the others.
 
     The file has the columns file,label in UTF-8. Its files are paths relative to
-    `folder`, or absolute; the classes are its labels in sorted order. Whatever it does
-    not name is unlabeled.
+    `folder`, or absolute, in which `~` is a plain character; the classes are its labels
+    in sorted order. Blank lines are left out. Whatever it does not name is unlabeled.
 
     Example:
         >>> labeled, unlabeled = split_folder("photos", "labels.csv", (96, 96))
@@ -52,8 +59,9 @@ def split_folder(
         The labeled images and the unlabeled ones.
 
     Raises:
-        ValueError: If the CSV file is not as described, or names a file that is not
-            there or the same file twice; or images cannot be read.
+        ValueError: If the CSV file is not as described, names a file that is not there
+            or the same file twice, or spells a label in two ways that differ only in
+            case or in Unicode normalization; or images cannot be read.
     """
     root = check_folder(folder, folder_argument)
     files, labels = read_labels_file(
@@ -106,11 +114,16 @@ def read_labels_file(
     Raises:
         ValueError: If the file is not as described. The message names the line.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is no such file"
+    path = expand_user(path)
+    if not os.path.isfile(path):
+        found = "it is a folder" if os.path.isdir(path) else "there is no such file"
         raise ValueError(
             f"`{argument}` must be a CSV file. Received: {str(path)!r} ({found})"
+        )
+    if printable(path) != str(path):
+        raise ValueError(
+            f"`{argument}` must be a file whose path is valid UTF-8. Received: "
+            f"{str(path)!r}. Rename it."
         )
     files: list[Path] = []
     labels: list[str] = []
@@ -121,7 +134,7 @@ def read_labels_file(
             reader = csv.reader(opened, strict=True)
             _check_header(next(reader, []), path, argument)
             for row in reader:
-                if not row:
+                if not any(value.strip() for value in row):
                     continue
                 file, label = _check_row(row, folder, path, reader.line_num, argument)
                 identity = file.resolve()
@@ -171,9 +184,11 @@ def _check_row(
             f"Received: {label!r} for {name} in line {line} of {path}. Leave out the "
             "lines of unlabeled images."
         )
+    check_class_name(label, argument, f" in line {line} of {path}")
     file = folder / name
-    if not name or not file.is_file():
-        found = "is a folder" if name and file.is_dir() else "is not there"
+    # Unlike `Path.is_file`, this does not raise for a name that is too long.
+    if not name or not os.path.isfile(file):
+        found = "is a folder" if name and os.path.isdir(file) else "is not there"
         raise ValueError(
             f"`{argument}` must name image files relative to {folder}. Received: "
             f"{name!r} in line {line} of {path}, which {found}{_near(file)}"
@@ -183,7 +198,7 @@ def _check_row(
 
 def _near(file: Path) -> str:
     """The question whether a neighbour was meant, if one has a similar name."""
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         return ""
     names = os.listdir(file.parent)
     near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.8)
@@ -199,6 +214,7 @@ def _check_labels(
             f"`{argument}` must name images of at least two classes. Received: "
             f"{len(files)} line(s) with {len(counts)} label(s) in {path}"
         )
+    _check_spelling(files, labels, path, argument)
     single = [label for label, count in counts.items() if count == 1]
     if single and not allow_single:
         label = single[0]
@@ -208,4 +224,24 @@ def _check_labels(
             f"`{argument}` must use each label at least twice, unless single ones are "
             f"allowed. Received: {label!r} for {files[labels.index(label)]} alone{hint}"
             + (f"; and {len(single) - 1} more used once" if len(single) > 1 else "")
+        )
+
+
+def _check_spelling(
+    files: list[Path], labels: list[str], path: Path, argument: str
+) -> None:
+    """Refuses labels that differ only in case or in how accents are encoded."""
+    first: dict[str, int] = {}
+    for index, label in enumerate(labels):
+        composed = unicodedata.normalize("NFC", label)
+        other = first.setdefault(composed.lower(), index)
+        if labels[other] == label:
+            continue
+        if composed == unicodedata.normalize("NFC", labels[other]):
+            spellings = ascii(labels[other]), ascii(label)
+        else:
+            spellings = repr(labels[other]), repr(label)
+        raise ValueError(
+            f"`{argument}` must spell each label in one way. Received: {spellings[0]} "
+            f"for {files[other]} and {spellings[1]} for {files[index]} in {path}"
         )
