@@ -395,6 +395,15 @@ def test_rand_augment_refuses_four_channels():
         RandAugment()(np.zeros((2, 8, 8, 4), dtype="uint8"), training=True)
 
 
+@pytest.mark.keras_cv
+def test_keras_cv_in_half_precision(mixed_precision):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    layer = get_strong("keras_cv", seed=3)
+    keras.config.set_dtype_policy("float32")
+    twin = get_strong("keras_cv", seed=3)
+    np.testing.assert_array_equal(layer(images), twin(images))
+
+
 @pytest.fixture(scope="module", name="operations")
 def keras_cv_operations():
     from kdfixmatch_keras.augmentation.keras_cv_policy import KerasCVPolicy

@@ -358,6 +358,62 @@ def test_labels_file_in_place_of_a_folder(photos, tmp_path):
     assert os.listdir(tmp_path) == ["labels.csv"]
 
 
+def test_every_option_reaches_the_model(photos, tmp_path):
+    changed = {
+        "backbone": "small_cnn",
+        "weights": None,
+        "image_size": [10, 12],
+        "embedding_dim": 9,
+        "tau": 0.9,
+        "tau_select": 0.1,
+        "tau_inner": 0.8,
+        "unlabeled_loss": "gce",
+        "lambda_u": 0.5,
+        "clustering": None,
+        "assignment": "majority",
+        "clusters_per_class": 2,
+        "trusted_until": 0.25,
+        "weak_augmentation": "shift",
+        "strong_augmentation": "keras_cv",
+        "teacher": "shared",
+        "ema_decay": 0.5,
+        "threshold": "freematch",
+        "inner_threshold": "softmatch",
+        "distribution_alignment": True,
+        "batch_size": 5,
+        "unlabeled_ratio": 2,
+        "optimizer": "sgd",
+        "mixed_precision": "mixed_bfloat16",
+        "inner_init": "outer",
+        "seed": 3,
+    }
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(KDFixMatch).parameters.items()
+    }
+    assert changed.keys() == defaults.keys()
+    assert not {name for name in changed if changed[name] == defaults[name]}
+    words = []
+    for name, value in changed.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+            continue
+        typed = {"image_size": "10x12"}.get(name, value)
+        words += [f"--{name.replace('_', '-')}", "none" if typed is None else typed]
+    result = invoke(
+        *("train", "--labeled", photos / "labeled", "--unlabeled"),
+        *(photos / "unlabeled", "--output", tmp_path / "run", *words),
+        *("--epochs", "1", "--steps-per-epoch", "1", "--no-supervised"),
+    )
+    assert result.exit_code == 0, result.output
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["settings"] == changed
+    model = KDFixMatch.load(tmp_path / "run" / "model")
+    changed["image_size"] = (10, 12)
+    assert {name: getattr(model, name) for name in changed} == changed
+    assert model.inner.lambda_u == 0.5
+
+
 def test_a_run_without_test_and_supervised(photos, tmp_path):
     result = invoke(
         *("train", "--labeled", photos / "labeled", "--unlabeled"),

@@ -79,12 +79,18 @@ class KerasCVPolicy(keras.layers.Layer):
         self.seed = seed
         seeds = _Seeds(seed)
         self.operations = build_operations(seeds)
-        self._choices = keras_cv.layers.RandomAugmentationPipeline(
-            list(self.operations.values()),
-            augmentations_per_image=2,
-            seed=seeds.next(),
-            dtype="float32",
-        )
+        # It makes a layer of its own that has no argument for this.
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32")
+        try:
+            self._choices = keras_cv.layers.RandomAugmentationPipeline(
+                list(self.operations.values()),
+                augmentations_per_image=2,
+                seed=seeds.next(),
+                dtype="float32",
+            )
+        finally:
+            keras.config.set_dtype_policy(policy)
         # Names, because TensorFlow refuses scopes that begin with an underscore.
         self._cutout = _SquareCutout(
             name="square_cutout",
@@ -94,6 +100,9 @@ class KerasCVPolicy(keras.layers.Layer):
             seed=seeds.next(),
             dtype="float32",
         )
+
+    def build(self, input_shape: Any) -> None:
+        """Has nothing to do; the layers of KerasCV have no weights."""
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
         """Augments a batch; see the class for shapes and dtypes."""

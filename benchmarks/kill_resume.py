@@ -1,0 +1,180 @@
+"""Whether a training that is killed again and again ends as if it had not been.
+
+python benchmarks/kill_resume.py --kills 50
+
+trains KD-FixMatch in a process of its own, kills it (SIGKILL) at random moments of its
+three steps, starts the same command again until it ends, and compares weights of both
+networks, optimizers, trusted set and history with those of a training that nobody
+killed, bit by bit. Where the training ends before there were enough kills, the next
+begins with another seed. About ten seconds a kill on two cores, most of them to import
+TensorFlow.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EPOCHS, OUTER_EPOCHS, STEPS = 10, 6, 6
+# More batches in one life of a process, and it would end after few kills.
+MAX_BATCHES = 10
+COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
+
+
+def main() -> int:
+    """Kills until it was enough, and says how often and where."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--train", nargs=3, metavar=("RUN", "RESULT", "SEED"))
+    options = parser.parse_args()
+    if options.train:
+        run, result, seed = options.train
+        train(Path(run), Path(result), int(seed))
+        return 0
+    moments = random.Random(options.seed)
+    kills: Counter[str] = Counter()
+    trainings = differing = 0
+    while kills.total() < options.kills:
+        with tempfile.TemporaryDirectory() as folder:
+            differing += compare(Path(folder), trainings, moments, kills)
+        trainings += 1
+    stages = ", ".join(f"{count} in {stage}" for stage, count in kills.items())
+    print(
+        f"{kills.total()} kills ({stages}) of {trainings} trainings; {differing} ended "
+        "unlike the training that was not killed"
+    )
+    return min(differing, 1)
+
+
+def compare(
+    folder: Path, seed: int, moments: random.Random, kills: Counter[str]
+) -> int:
+    """Trains once without and once with kills; returns 1 if the results differ."""
+    whole, killed = folder / "whole.npz", folder / "killed.npz"
+    start(folder / "whole", whole, seed).communicate()
+    began = time.monotonic()
+    while not killed.exists():
+        process = start(folder / "killed", killed, seed)
+        stage = watch(process, moments)
+        if stage is not None:
+            kills[stage] += 1
+            print(f"kill {kills.total()} in {stage}", flush=True)
+    same = equal(whole, killed)
+    print(
+        f"training {seed}: {'same bits' if same else 'DIFFERENT'} after "
+        f"{time.monotonic() - began:.0f} s",
+        flush=True,
+    )
+    return 0 if same else 1
+
+
+def start(run: Path, result: Path, seed: int) -> subprocess.Popen[str]:
+    """Starts a training that goes on in the folder `run`."""
+    arguments = [str(run), str(result), str(seed)]
+    command = [sys.executable, __file__, "--train", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def watch(process: subprocess.Popen[str], moments: random.Random) -> str | None:
+    """Kills a process at a random moment; returns what it did, or None if it ended."""
+    left = moments.randrange(MAX_BATCHES)
+    kill_selection = moments.random() < 0.6
+    stage = "the start"
+    for line in process.stdout or ():
+        if line.startswith("Trusted set"):
+            stage = "the trusted set"
+        elif line.startswith("batch"):
+            stage = f"the {line.split()[1]} network"
+            left -= 1
+        if left < 0 or (stage == "the trusted set" and kill_selection):
+            # Also in the middle of a batch, or while a checkpoint is written.
+            time.sleep(moments.uniform(0, 0.1))
+            process.kill()
+            break
+    process.communicate()
+    return None if process.returncode == 0 else stage
+
+
+def train(run: Path, result: Path, seed: int) -> None:
+    """Trains to the end and writes all that must be equal."""
+    import keras
+
+    from kdfixmatch_keras import KDFixMatch
+
+    def tell(stage: str) -> keras.callbacks.Callback:
+        def print_batch(batch: int, logs: Any) -> None:
+            print("batch", stage, flush=True)
+
+        return keras.callbacks.LambdaCallback(on_train_batch_end=print_batch)
+
+    model = KDFixMatch(
+        backbone="small_cnn",
+        weights=None,
+        embedding_dim=16,
+        tau_select=0.4,
+        distribution_alignment=True,
+        optimizer="adam",
+        batch_size=8,
+        unlabeled_ratio=3,
+        seed=seed,
+    )
+    model.fit(
+        squares(12, 0),
+        squares(300, 1)[0],
+        validation_data=squares(60, 2),
+        epochs=EPOCHS,
+        outer_epochs=OUTER_EPOCHS,
+        steps_per_epoch=STEPS,
+        callbacks={stage: [tell(stage)] for stage in ("outer", "inner")},
+        verbose=2,
+        run_dir=run,
+    )
+    arrays = {
+        f"{name}_{number}": keras.ops.convert_to_numpy(variable)
+        for name, network in (("outer", model.outer), ("inner", model.inner))
+        for number, variable in enumerate(
+            [*network.variables, *network.optimizer.variables]
+        )
+    }
+    trusted = model.trusted_set
+    with open(result.with_suffix(".part"), "wb") as file:
+        np.savez(
+            file,
+            history=json.dumps(model.history),
+            labels=trusted.dense_labels(),
+            confidence=trusted.confidence,
+            cluster=trusted.cluster,
+            **arrays,
+        )
+    result.with_suffix(".part").rename(result)
+
+
+def squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy squares in three colours, and their classes."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = COLORS[labels][:, None, None] + rng.normal(0, 60, (count, 8, 8, 3))
+    return images.clip(0, 255).astype(np.uint8), labels
+
+
+def equal(first: Path, second: Path) -> bool:
+    """Whether two results are the same, bit by bit."""
+    with np.load(first) as one, np.load(second) as other:
+        return one.files == other.files and all(
+            np.array_equal(one[name], other[name]) for name in one.files
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
