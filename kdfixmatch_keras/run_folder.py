@@ -29,7 +29,7 @@ model             both networks, for kdfixmatch_keras.KDFixMatch.load("model")
 state             what the training needs to go on where it was stopped: the same
                   command does so. Not needed once it has ended
 
-kdfixmatch predict, evaluate, export, report and trusted take this folder.
+This folder is what kdfixmatch predict, evaluate, export, report and trusted take.
 """
 
 
