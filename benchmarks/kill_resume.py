@@ -13,6 +13,7 @@ TensorFlow.
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,9 @@ def compare(
 ) -> int:
     """Trains once without and once with kills; returns 1 if the results differ."""
     whole, killed = folder / "whole.npz", folder / "killed.npz"
-    start(folder / "whole", whole, seed).communicate()
+    _, errors = start(folder / "whole", whole, seed).communicate()
+    if not whole.exists():
+        raise RuntimeError(errors)
     began = time.monotonic()
     while not killed.exists():
         process = start(folder / "killed", killed, seed)
@@ -82,7 +85,7 @@ def start(run: Path, result: Path, seed: int) -> subprocess.Popen[str]:
     arguments = [str(run), str(result), str(seed)]
     command = [sys.executable, __file__, "--train", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -102,7 +105,9 @@ def watch(process: subprocess.Popen[str], moments: random.Random) -> str | None:
             time.sleep(moments.uniform(0, 0.1))
             process.kill()
             break
-    process.communicate()
+    _, errors = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"A training that went on failed: {errors}")
     return None if process.returncode == 0 else stage
 
 

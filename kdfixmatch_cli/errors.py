@@ -120,7 +120,8 @@ def _translate(message: Any, names: set[str]) -> str:
     """A message in one line, with the options of a command as they are typed."""
     line = re.sub(r"\s*\n\s*", " ", str(message)).strip()
     for python, typed in _REMEDIES.items():
-        line = line.replace(python, typed)
+        if typed.split()[-1].lstrip("-").rstrip(".") != "restart" or "restart" in names:
+            line = line.replace(python, typed)
 
     def option(match: re.Match[str]) -> str:
         name = _OPTIONS.get(match[1], match[1])

@@ -16,8 +16,9 @@ def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:
         ValueError: Something else is there, or there can be no such file.
     """
     check_parents(path)
-    if path.is_dir():
-        raise ValueError(f"`--output` must be a file. Received: {path}, a folder")
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise ValueError(f"`--output` must be a file. Received: {path}, {kind}")
     if not path.exists() or path.stat().st_size == 0:
         return path
     with open(path, encoding="utf-8", errors="replace") as file:

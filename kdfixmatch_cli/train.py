@@ -1,6 +1,7 @@
 """`kdfixmatch train` and `kdfixmatch demo`: from images to a run folder."""
 
 import inspect
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -38,15 +39,23 @@ def train(params: Mapping[str, Any]) -> None:
     check_apart(folder.path, [path for path in inputs if path is not None])
     settings = _settings(params)
     model = KDFixMatch(**settings)
-    images = open_images(params, settings["image_size"])
     length = {
         "epochs": params["epochs"],
         "outer_epochs": params["outer_epochs"]
         or default_outer_epochs(params["epochs"]),
         "steps_per_epoch": params["steps_per_epoch"],
     }
-    _introduce(images, console)
     goes_on = folder.began and not params["restart"]
+    if goes_on:
+        facts = folder.read_facts()
+        _compare(facts, settings, length, params["supervised"])
+        if "finished" in facts:
+            console.print(
+                f"The run in {folder.path} has ended; look at {folder.report}"
+            )
+            return
+    images = open_images(params, settings["image_size"])
+    _introduce(images, console)
     if goes_on:
         console.print(f"Going on with the run in {folder.path}")
     else:
@@ -71,6 +80,11 @@ def demo(
     console = new_console(quiet)
     folder = RunFolder.check(output, "output")
     check_parents(output)
+    if folder.began:
+        raise ValueError(
+            f"`output` must be a new or an empty folder. Received: {output}, which "
+            "holds a run"
+        )
     data = datasets.load("digits", 20, seed)
     images = Images(data.labeled, data.unlabeled, data.test)
     settings: dict[str, Any] = {
@@ -172,7 +186,7 @@ def _run(
             f"labels were confident, {len(trusted):,} of them trusted"
         )
         folder.write_results(model)
-        facts["seed"] = model.seed
+        facts["seed"] = model.used_seed
         facts["seconds"] = round(time.monotonic() - started, 1)
         contents = report.collect(
             model, *data, supervised=supervised, run=_facts_of_report(facts)
@@ -195,33 +209,56 @@ def _begin(
     length: dict[str, Any],
     with_supervised: bool,
 ) -> dict[str, Any]:
-    """Writes what is known of a run before it, or reads it where it goes on.
-
-    Raises:
-        ValueError: The folder is that of a run with or without a supervised network,
-            and this is the other. All else is compared by `fit`.
-    """
-    fit = {**length, "supervised": with_supervised}
+    """Writes what is known of a run before it, or that it goes on."""
     if folder.began:
         facts = folder.read_facts()
-        if facts["fit"]["supervised"] != with_supervised:
-            raise ValueError(
-                "`output` must be the folder of the same training. Received: one that "
-                f"was {'not ' if with_supervised else ''}compared with a supervised "
-                "network. Choose another folder, or start over with --restart."
-            )
-        return {**facts, "went_on": [*facts.get("went_on", []), _now()]}
+        facts["went_on"] = [*facts.get("went_on", []), _now()]
+        folder.write_facts(facts)
+        return facts
     facts = {
         "command": command_line(),
         "directory": str(Path.cwd()),
         "started": _now(),
         "versions": versions(),
-        "settings": {name: _plain(value) for name, value in settings.items()},
-        "fit": fit,
+        **_arguments(settings, length, with_supervised),
         "images": images.facts(),
     }
     folder.write_facts(facts)
     return facts
+
+
+def _arguments(
+    settings: dict[str, Any], length: dict[str, Any], with_supervised: bool
+) -> dict[str, Any]:
+    return {
+        "settings": {name: _plain(value) for name, value in settings.items()},
+        "fit": {**length, "supervised": with_supervised},
+    }
+
+
+def _compare(
+    facts: dict[str, Any],
+    settings: dict[str, Any],
+    length: dict[str, Any],
+    with_supervised: bool,
+) -> None:
+    """Refuses to go on with a run of other arguments; `fit` compares the images.
+
+    Raises:
+        ValueError: The arguments differ.
+    """
+    here = json.loads(json.dumps(_arguments(settings, length, with_supervised)))
+    differing = [
+        f"{name} ({facts[part].get(name)!r} there, {value!r} here)"
+        for part, values in here.items()
+        for name, value in values.items()
+        if facts[part].get(name) != value
+    ]
+    if differing:
+        raise ValueError(
+            "`output` must be the folder of the same training. Received: one with "
+            f"other {', '.join(differing)}. Choose another folder, or start over."
+        )
 
 
 def _now() -> str:
@@ -255,7 +292,8 @@ def _facts_of_report(facts: dict[str, Any]) -> dict[str, Any]:
     lines = {
         "command": facts["command"],
         "started": facts["started"],
-        "duration": duration(facts["seconds"]),
+        "duration": duration(facts["seconds"])
+        + (" since it last went on" if "went_on" in facts else ""),
         "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items()),
         "images": " ".join(describe(facts["images"])[:1]),
     }

@@ -75,6 +75,7 @@ class ImageClassifier:
 
     Attributes:
         class_names: Names of the `K` classes, or None before `fit`.
+        used_seed: Seed of the last `fit` with a `run_dir`, drawn where `seed` is None.
         image_passes: What the last `fit` cost: how often an image went forward
             through a network, to train (which counts three times, for the way back),
             for a teacher's target or to be labeled.
@@ -132,6 +133,7 @@ class ImageClassifier:
         )
         self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
+        self.used_seed: int | None = None
         self.image_passes = 0
 
     # Data
@@ -297,8 +299,11 @@ class ImageClassifier:
         from kdfixmatch_keras.run_identity import identify
 
         with run_state.opened(run_dir, identify(self, data, fit), self.seed) as state:
-            self.seed = state.seed
-            yield state
+            own_seed, self.seed, self.used_seed = self.seed, state.seed, state.seed
+            try:
+                yield state
+            finally:
+                self.seed = own_seed
 
     def label(
         self, network: FixMatch, data: TrainingData, verbose: Any = 0
@@ -422,12 +427,18 @@ def own_copy(layer: Any) -> Any:
     return type(layer).from_config(layer.get_config())
 
 
+def resolve_precision(name: str) -> str:
+    """The dtype policy that `"auto"` stands for on this machine; others as they are."""
+    if name != "auto":
+        return name
+    on_gpu = bool(keras.distribution.list_devices("gpu"))
+    return "mixed_float16" if on_gpu else "float32"
+
+
 @contextlib.contextmanager
 def _dtype_policy(name: str) -> Iterator[str]:
     """Sets Keras's dtype policy while networks are built, and puts it back."""
-    if name == "auto":
-        on_gpu = bool(keras.distribution.list_devices("gpu"))
-        name = "mixed_float16" if on_gpu else "float32"
+    name = resolve_precision(name)
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -1,7 +1,9 @@
 """Writing so that a reader sees all of a result or none of it."""
 
 import contextlib
+import errno
 import os
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -34,7 +36,8 @@ def written_aside(path: Path) -> Iterator[Path]:
 
     If the writing fails, nothing has changed and nothing is left behind. A file or
     folder that stood at `path` is replaced. What was written is on the disk before it
-    is moved, so that losing power leaves the old or the new.
+    is moved, so that losing power leaves the old or the new. No folder can be exchanged
+    at once: a process that is killed then may leave the old as `.<name>.replaced`.
 
     Args:
         path: File or folder to write; missing parent folders are created.
@@ -50,18 +53,34 @@ def written_aside(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         _sync(temporary)
-        replaced = Path(folder) / f"{path.name}.replaced"
-        # A folder cannot be renamed over a file, nor over one that holds files.
-        aside = path.is_dir() or (path.exists() and temporary.is_dir())
-        if aside:
-            os.replace(path, replaced)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if aside:
-                os.replace(replaced, path)
-            raise
+        _replace(temporary, path)
         _sync_entry(path.parent)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Moves a file or folder to a place where there may be another."""
+    # A folder cannot be renamed over a file, nor over one that holds files.
+    if not target.is_dir() and not (target.exists() and source.is_dir()):
+        os.replace(source, target)
+        return
+    # Beside it, so that a process that is killed here leaves the old one to be found.
+    old = target.with_name(f".{target.name}.replaced")
+    _remove(old)
+    os.replace(target, old)
+    try:
+        os.replace(source, target)
+    # Also when a user interrupts.
+    except BaseException:
+        os.replace(old, target)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -78,6 +97,10 @@ def _sync_entry(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems of networks cannot do so with a folder.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

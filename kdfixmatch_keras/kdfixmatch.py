@@ -225,8 +225,8 @@ class KDFixMatch(ImageClassifier):
             run_dir: Folder that keeps the state of the training after each epoch.
                 Stopped at any moment and called again with the same arguments and
                 images, `fit` goes on and ends with the same bits; see `run_state`.
-                What callbacks remember is not kept. A `seed` of None is drawn once
-                and kept. None keeps nothing.
+                What callbacks remember is not kept, nor is the random state of
+                KerasCV. A `seed` of None is drawn once and kept. None keeps nothing.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
@@ -253,8 +253,9 @@ class KDFixMatch(ImageClassifier):
         if outer_epochs is None:
             outer_epochs = default_outer_epochs(epochs)
         outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
+        steps_per_epoch = validation.check_steps(steps_per_epoch)
         options: dict[str, Any] = {
-            "steps_per_epoch": validation.check_steps(steps_per_epoch),
+            "steps_per_epoch": steps_per_epoch,
             "verbose": verbose,
         }
         callbacks = stage_callbacks.check(callbacks)

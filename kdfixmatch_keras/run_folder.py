@@ -116,16 +116,21 @@ class RunFolder:
         Returns:
             The new name, with the first number that is free.
         """
-        for number in itertools.count(1):
-            other = self.path.with_name(f"{self.path.name}-{number}")
-            if not other.exists():
-                self.path.rename(other)
-                return other
-        raise AssertionError  # Numbers do not end.
+        path = self.path.resolve()
+        names = (path.with_name(f"{path.name}-{n}") for n in itertools.count(1))
+        other = next(name for name in names if not name.exists())
+        path.rename(other)
+        return other
 
     def load_model(self) -> KDFixMatch:
         """The trained model."""
-        return KDFixMatch.load(self.model)
+        try:
+            return KDFixMatch.load(self.model)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"`RUN` must be the folder of a run. Received: {self.model}, which "
+                f"cannot be loaded ({error})"
+            ) from error
 
     def read_class_names(self) -> list[str]:
         """The classes in the order of their numbers."""
@@ -142,8 +147,9 @@ class RunFolder:
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Writes what a reader wants to know of the run, as JSON."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write("README.txt", _EXPLANATION)
+        # First, as it is what makes this a run.
         self._write("run.json", to_json(facts))
+        self._write("README.txt", _EXPLANATION)
 
     def write_results(self, model: KDFixMatch) -> None:
         """Writes the model and all that is said of it but the report."""

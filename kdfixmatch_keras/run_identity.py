@@ -1,6 +1,8 @@
 """What makes two trainings the same: their arguments and their images."""
 
+import functools
 import hashlib
+import json
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
+from kdfixmatch_keras.classifier import (
+    ImageClassifier,
+    TrainingData,
+    resolve_precision,
+)
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 
@@ -32,11 +38,18 @@ def identify(
         Descriptions by what a reader would call it: the name of an argument, `"pixels
         of unlabeled"` and the like.
     """
-    found: dict[str, Any] = {"method": type(classifier).__name__}
+    found: dict[str, Any] = {
+        "method": type(classifier).__name__,
+        "backend": keras.backend.backend(),
+        "precision": resolve_precision(classifier.mixed_precision),
+    }
     for name in signature(ImageClassifier).parameters.keys() | (
         signature(type(classifier)).parameters.keys() - {"settings"}
     ):
         found[name] = describe(getattr(classifier, name))
+    weights = classifier.weights
+    if weights is not None and Path(weights).is_file():
+        found["weights"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
     found |= {name: describe(value) for name, value in fit.items()}
     found["class names"] = data.labeled.class_names
     for name, images in (
@@ -49,28 +62,52 @@ def identify(
 
 
 def describe(value: Any) -> Any:
-    """Describes an argument in what JSON knows."""
+    """Describes an argument in what JSON knows, alike in every process."""
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return _hash(value.tobytes(), value.dtype.str, value.shape)
     if isinstance(value, tuple | list):
         return [describe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, FixMatch):
+        return describe(value.teacher)
     if isinstance(value, keras.Model):
-        model = value.teacher if isinstance(value, FixMatch) else value
-        # Its layers have names that depend on what was made before.
-        digest = hashlib.sha256(str(model.count_params()).encode())
-        for weight in model.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return f"{type(value).__name__} {digest.hexdigest()}"
+        layers = [[type(x).__name__, _without_names(_config(x))] for x in value.layers]
+        return _hash(json.dumps(layers, default=str), *value.get_weights())
     if isinstance(
         value, keras.layers.Layer | keras.losses.Loss | keras.optimizers.Optimizer
     ):
         return _without_names(keras.saving.serialize_keras_object(value))
+    if isinstance(value, functools.partial):
+        return [describe(x) for x in (value.func, value.args, value.keywords)]
+    if isinstance(value, np.random.RandomState):
+        return describe(list(value.get_state(legacy=True)))
     if hasattr(value, "get_params"):  # A clustering of scikit-learn.
-        return f"{type(value).__name__} {sorted(value.get_params().items())}"
+        return [type(value).__name__, describe(value.get_params())]
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _hash(*parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part = part.tobytes()
+        digest.update(part if isinstance(part, bytes) else str(part).encode())
+    return digest.hexdigest()
+
+
+def _config(layer: Any) -> Any:
+    """The configuration of a layer; that of a model inside a model names layers."""
+    if isinstance(layer, keras.Model):
+        return [_config(inner) for inner in layer.layers]
+    return layer.get_config()
 
 
 def _without_names(config: Any) -> Any:
@@ -79,7 +116,9 @@ def _without_names(config: Any) -> Any:
         return {
             key: _without_names(value)
             for key, value in config.items()
-            if key not in ("name", "shared_object_id")
+            # The name of a dtype policy is all that it has.
+            if len(config) == 1
+            or key not in ("name", "shared_object_id", "build_config")
         }
     if isinstance(config, list | tuple):
         return [_without_names(value) for value in config]
@@ -93,14 +132,13 @@ def _describe_images(
         return {f"number of {name}": None}
     found = {}
     if isinstance(images, LabeledImages):
-        labels = np.ascontiguousarray(images.labels, np.int32)
-        found[f"labels of {name}"] = hashlib.sha256(labels.tobytes()).hexdigest()
+        found[f"labels of {name}"] = _hash(images.labels.astype(np.int32))
         images = images.images
     names = "\n".join(images.names or [])
     return found | {
         f"number of {name}": len(images),
         f"shape of {name}": list(images.image_shape),
-        f"file names of {name}": hashlib.sha256(names.encode()).hexdigest(),
+        f"file names of {name}": _hash(names),
         f"pixels of {name}": _hash_pixels(images),
     }
 

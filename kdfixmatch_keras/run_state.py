@@ -67,14 +67,19 @@ class RunState:
                     ]
                 _check_fit(arrays, _variables(network))
             except DAMAGED as error:
+                # Not in the way of those to come, and there for who wants to look.
+                path.rename(path.with_suffix(".damaged"))
+                rest = self._checkpoints(network.name)
+                where = "from the one before" if rest else "from the beginning"
                 warnings.warn(
                     f"The checkpoint {path} is damaged ({error}); the training goes on "
-                    "from the one before, and ends the same.",
+                    f"{where}, and ends the same.",
                     stacklevel=2,
                 )
                 continue
             for variable, array in zip(_variables(network), arrays, strict=True):
                 variable.assign(array)
+            _warn_of_lost_state(network)
             return facts["epochs"], facts["history"], facts["finished"]
         return NOT_STARTED
 
@@ -215,7 +220,8 @@ def _compare(
         old, new = there.get(name), here.get(name)
         if old == new:
             continue
-        short = max(len(str(old)), len(str(new))) < 80
+        # Hashes say nothing to a reader.
+        short = max(len(str(old)), len(str(new))) < 40
         differing.append(f"{name} ({old!r} there, {new!r} here)" if short else name)
     if differing:
         raise ValueError(
@@ -227,6 +233,15 @@ def _compare(
 
 def _variables(network: Any) -> list[Any]:
     return [*network.variables, *network.optimizer.variables]
+
+
+def _warn_of_lost_state(network: Any) -> None:
+    if not getattr(network.strong_augmentation, "is_resumable", True):
+        warnings.warn(
+            "The strong augmentation does not tell its random state, so this training "
+            "goes on, but not with the bits of one that was never stopped.",
+            stacklevel=3,
+        )
 
 
 def _check_fit(arrays: list[np.ndarray], variables: list[Any]) -> None:

@@ -13,8 +13,6 @@ import csv
 import dataclasses
 import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.files import DAMAGED, written_aside
 
 REASONS = (
     "trusted",
@@ -258,14 +256,9 @@ class TrustedSet:
             arrays["tau_select"] = float(arrays["tau_select"])
             arrays["num_classes"] = int(arrays["num_classes"])
             return cls(**arrays)
-        except (
-            ValueError,
-            TypeError,
-            LookupError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except FileNotFoundError:
+            raise
+        except DAMAGED as error:
             raise ValueError(
                 "`path` must be a file that `TrustedSet.save` of this version wrote. "
                 f"Received: path={os.fspath(path)!r} ({error})"

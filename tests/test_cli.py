@@ -279,8 +279,12 @@ def test_a_run_that_was_killed_goes_on_with_the_same_command(trained, photos):
     process.communicate()
     killed = photos / "killed"
     assert_refused(invoke("report", killed), "goes on with it: kdfixmatch train")
-    refused = invoke(*command, "--tau", "0.9", "--output", killed)
-    assert refused.exit_code == 1
+    assert_refused(
+        invoke(*command, "--tau", "0.9", "--output", killed),
+        "`--output` must be",
+        "tau (0.95 there, 0.9 here)",
+        "start over with --restart",
+    )
     done = run_process(*command, cwd=photos)
     assert "Going on with the run in killed" in done.stdout
     whole, _ = trained
@@ -293,6 +297,12 @@ def test_a_run_that_was_killed_goes_on_with_the_same_command(trained, photos):
     )
     facts = json.loads((killed / "run.json").read_text())
     assert len(facts["went_on"]) == 1
+    # Once more, and nothing is written again.
+    before = {path: path.stat().st_mtime_ns for path in killed.rglob("*")}
+    again = invoke(*command, "--output", killed)
+    assert again.exit_code == 0
+    assert "This run has ended" in again.output
+    assert {path: path.stat().st_mtime_ns for path in killed.rglob("*")} == before
 
 
 def test_restart_keeps_what_was_there(photos, tmp_path, monkeypatch):

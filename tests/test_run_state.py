@@ -1,14 +1,17 @@
 """A training that is stopped goes on, and ends with the bits of one that was not."""
 
+import functools
 import json
 import shutil
 
 import keras
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 from kdfixmatch_keras import KDFixMatch, run_state
 from kdfixmatch_keras.files import held
+from kdfixmatch_keras.run_identity import describe
 
 # A few steps make no good network.
 pytestmark = pytest.mark.filterwarnings(
@@ -159,6 +162,17 @@ def test_checkpoint_of_something_else_is_not_taken(tmp_path, uninterrupted, fact
         assert state.restore(uninterrupted.inner) == run_state.NOT_STARTED
 
 
+def test_two_damaged_checkpoints_are_not_in_the_way(stopped, uninterrupted):
+    for path in stopped.glob("fixmatch_inner-*.npz"):
+        path.write_bytes(b"")
+    with pytest.warns() as caught, pytest.raises(Stop):
+        fit(new_model(), stopped, callbacks=stop_at("inner", 1, "on_epoch_begin"))
+    assert any("goes on from the beginning" in str(w.message) for w in caught)
+    (path,) = stopped.glob("fixmatch_inner-*.npz")
+    assert path.name == "fixmatch_inner-000001.npz"
+    assert_same(fit(new_model(), stopped), uninterrupted)
+
+
 def test_damaged_trusted_set_is_selected_again(stopped, uninterrupted):
     (stopped / "trusted.npz").write_bytes(b"")
     with pytest.warns() as caught:
@@ -175,7 +189,8 @@ def test_seed_that_was_drawn_is_kept(tmp_path):
             callbacks=stop_at("outer", 1, "on_epoch_begin"),
         )
     model = fit(new_model(seed=None), tmp_path)
-    assert_same(model, fit(new_model(seed=model.seed)))
+    assert model.seed is None
+    assert_same(model, fit(new_model(seed=model.used_seed)))
 
 
 def test_files_of_callbacks_go_on(tmp_path, uninterrupted):
@@ -260,6 +275,45 @@ def test_remains_of_a_kill_while_writing_are_removed(stopped, uninterrupted):
 def test_kill_before_the_identity_was_written(tmp_path, uninterrupted):
     (tmp_path / ".unfinished-abc").mkdir(parents=True)
     assert_same(fit(new_model(), tmp_path), uninterrupted)
+
+
+def test_identity_tells_arguments_apart_and_is_alike_in_every_process():
+    def dense(activation):
+        return keras.Sequential(
+            [
+                keras.layers.Input((4,)),
+                keras.layers.Dense(2, activation, kernel_initializer="ones"),
+            ]
+        )
+
+    def build(input_shape, width):
+        """Any backbone."""
+
+    alike = [
+        lambda: dense("relu"),
+        lambda: KMeans(3, random_state=np.random.RandomState(0)),
+        lambda: KMeans(3, init=np.zeros((3, 200))),
+        lambda: keras.layers.RandomFlip(seed=1),
+        lambda: keras.optimizers.Adam(0.1),
+        lambda: functools.partial(build, width=2),
+        lambda: np.int64(3),
+    ]
+    unlike = [
+        lambda: dense("gelu"),
+        lambda: KMeans(3, random_state=np.random.RandomState(1)),
+        lambda: KMeans(3, init=np.ones((3, 200))),
+        lambda: keras.layers.RandomFlip("vertical", seed=1),
+        lambda: keras.optimizers.Adam(0.2),
+        lambda: functools.partial(build, width=3),
+        lambda: np.int64(4),
+    ]
+    for one, other in zip(alike, unlike, strict=True):
+        first, second = describe(one()), describe(one())
+        assert json.dumps(first) == json.dumps(second)
+        assert " at 0x" not in json.dumps(first)
+        assert json.dumps(first) != json.dumps(describe(other()))
+    half = keras.layers.Dense(2, dtype="mixed_float16")
+    assert describe(half) != describe(keras.layers.Dense(2, dtype="float32"))
 
 
 def test_identity_says_nothing_of_this_machine(tmp_path):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from kdfixmatch_keras import validation
@@ -156,4 +158,24 @@ def test_written_aside_replaces_what_stood_there(tmp_path, old_kind, new_kind):
         assert path.read_text() == "new"
     else:
         assert [part.name for part in path.iterdir()] == ["part"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_while_folders_are_exchanged_leaves_the_old(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "weights").write_text("old")
+    replace, calls = os.replace, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with pytest.raises(KeyboardInterrupt), written_aside(path) as temporary:
+        temporary.mkdir()
+        (temporary / "weights").write_text("new")
+        monkeypatch.setattr(os, "replace", interrupted)
+    assert (path / "weights").read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

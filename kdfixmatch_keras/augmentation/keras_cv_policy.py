@@ -101,6 +101,9 @@ class KerasCVPolicy(keras.layers.Layer):
             dtype="float32",
         )
 
+    # KerasCV's generators are no state of the layer that Keras knows of.
+    is_resumable = False
+
     def build(self, input_shape: Any) -> None:
         """Has nothing to do; the layers of KerasCV have no weights."""
 
