@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
-MAKE_PHOTOS = "python examples/make_defects.py"
+MAKE_PHOTOS = "python docs/make_defects.py"
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         folder.mkdir(parents=True)
         if options.photos:
             (folder / "photos").symlink_to(options.photos.resolve())
-        os.symlink(ROOT / "examples", folder / "examples")
+        os.symlink(ROOT / "docs", folder / "docs")
         started = time.monotonic()
         updated = BLOCK.sub(
             lambda block: run_block(block, folder, options.photos is not None), page

@@ -301,7 +301,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_command(trained, photos):
     before = {path: path.stat().st_mtime_ns for path in killed.rglob("*")}
     again = invoke(*command, "--output", killed)
     assert again.exit_code == 0
-    assert "This run has ended" in again.output
+    assert "has ended; look at" in again.output
     assert {path: path.stat().st_mtime_ns for path in killed.rglob("*")} == before
 
 

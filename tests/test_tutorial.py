@@ -46,7 +46,7 @@ def test_folder_of_defects(tmp_path):
     options = ("--labeled", "2", "--unlabeled", "5", "--test", "3")
     for folder in ("photos", "again"):
         subprocess.run(
-            [sys.executable, ROOT / "examples" / "make_defects.py", folder, *options],
+            [sys.executable, ROOT / "docs" / "make_defects.py", folder, *options],
             cwd=tmp_path,
             check=True,
         )

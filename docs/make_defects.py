@@ -1,6 +1,6 @@
 """Draws photographs of a metal surface, some with defects: a folder to try things on.
 
-python examples/make_defects.py photos
+python docs/make_defects.py photos
 
 writes photos/labeled/<class>/ (25 of each class), photos/unlabeled/ (4,000) and
 photos/test/<class>/ (250 of each). The names of unlabeled files say nothing.
