@@ -1,5 +1,6 @@
 """Errors as a user of a command line wants them: a sentence and an exit code."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -7,7 +8,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
@@ -46,13 +47,12 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         def show_warning(message: Any, *_: Any, **__: Any) -> None:
             say(f"Warning: {translate(message)}")
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ending_as_if_interrupted():
             warnings.showwarning = show_warning
             warnings.simplefilter("default", UserWarning)
             # The package refuses such images by name.
             warnings.filterwarnings("ignore", ".*decompression bomb", Warning)
             try:
-                _end_as_if_interrupted()
                 _import_silently()
                 command(**options)
             except KeyboardInterrupt:
@@ -81,13 +81,18 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _end_as_if_interrupted() -> None:
+@contextlib.contextmanager
+def _ending_as_if_interrupted() -> Iterator[None]:
     """Lets a process that is asked to end clean up behind it."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _import_silently() -> None:

@@ -596,6 +596,28 @@ def test_wrong_command_line_is_exit_code_2():
     assert "--epochs" in result.output
 
 
+def test_a_process_that_is_asked_to_end_cleans_up(photos, tmp_path):
+    executable = Path(sys.executable).with_name("kdfixmatch")
+    process = subprocess.Popen(
+        [
+            *(executable, "train", "--labeled", "labeled", "--unlabeled", "unlabeled"),
+            *("--output", tmp_path / "run", *QUICK),
+        ],
+        cwd=photos,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("supervised network, epoch 1/2"):
+            break
+    process.terminate()
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors == "Interrupted.\n"
+    assert not list((tmp_path / "run").rglob(".unfinished*"))
+
+
 def test_debug_shows_the_traceback(tmp_path):
     result = invoke("report", tmp_path, "--debug")
     assert isinstance(result.exception, ValueError)
