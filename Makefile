@@ -9,8 +9,9 @@ RUN := TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 demo: $(INSTALLED)  ## Train on 20 labeled digits, print the table, export, reload
 	$(RUN) examples/digits.py --output demo_output
 
+# A module on each core: most of the time is Python's, which uses one.
 test: $(INSTALLED)  ## Run the tests, for which there must be a `chromium`
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
 browser:  ## Install Debian's Chromium, in which the tests look at the report
 	command -v chromium || \

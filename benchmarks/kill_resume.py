@@ -92,7 +92,7 @@ def start(run: Path, result: Path, seed: int) -> subprocess.Popen[str]:
 def watch(process: subprocess.Popen[str], moments: random.Random) -> str | None:
     """Kills a process at a random moment; returns what it did, or None if it ended."""
     left = moments.randrange(MAX_BATCHES)
-    kill_selection = moments.random() < 0.6
+    kill_selection = moments.random() < 0.8
     stage = "the start"
     for line in process.stdout or ():
         if line.startswith("Trusted set"):
@@ -101,8 +101,9 @@ def watch(process: subprocess.Popen[str], moments: random.Random) -> str | None:
             stage = f"the {line.split()[1]} network"
             left -= 1
         if left < 0 or (stage == "the trusted set" and kill_selection):
-            # Also in the middle of a batch, or while a checkpoint is written.
-            time.sleep(moments.uniform(0, 0.1))
+            # Also in the middle of a batch, or while a checkpoint is written; and in
+            # the clustering, which takes a second or two.
+            time.sleep(moments.uniform(0, 2.0 if "trusted" in stage else 0.1))
             process.kill()
             break
     _, errors = process.communicate()
