@@ -3,11 +3,12 @@
 python benchmarks/prediction.py
 
 writes 20,000 JPEG files to a temporary folder and classifies them with untrained
-networks, in about five minutes on two cores. "Bare" is the time to decode all files
-with Pillow in as many threads as there are cores, plus the time of the network's
-compiled forward passes on batches that are already in memory; ours overlaps the two
-and writes the CSV file. It prints the median ratio of several rounds, and the resident
-memory after each tenth of the images.
+networks, in a minute or two on two cores. "Bare" is the time to turn all files into
+pixels of the network's size with Pillow, in as many threads as there are cores, plus
+the time of the network's compiled forward passes on batches that are already in memory;
+ours overlaps the two and writes the CSV file. It prints the median ratio of several
+rounds, and the resident memory after each tenth of the images. Seen on two cores: ratio
+0.97, and the same memory to the end.
 """
 
 import argparse
@@ -48,10 +49,10 @@ def main() -> None:
         files = write_images(Path(folder), options.images, options.side)
         # Traces, and fills the cache of the file system for both.
         ours(network, files[: 2 * BATCH + len(files) % BATCH], Path(folder))
-        decode(files)
+        decode(files, side)
         ratios = []
         for number in range(options.rounds):
-            decoding = decode(files)
+            decoding = decode(files, side)
             forward = forward_passes(network, len(files), side)
             seconds, memory = ours(network, files, Path(folder))
             ratios.append((decoding + forward) / seconds)
@@ -77,12 +78,15 @@ def write_images(folder: Path, count: int, side: int) -> list[Path]:
     return files
 
 
-def decode(files: list[Path]) -> float:
-    """Seconds to decode all files to RGB, and nothing else."""
+def decode(files: list[Path], side: int) -> float:
+    """Seconds to decode all files to RGB pixels of one size, and nothing else."""
 
     def read(file: Path) -> None:
         with Image.open(file) as image:
-            np.asarray(image.convert("RGB"))
+            colored = image.convert("RGB")
+            if colored.size != (side, side):
+                colored = colored.resize((side, side), Image.Resampling.BILINEAR)
+            np.asarray(colored)
 
     started = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
