@@ -27,6 +27,8 @@ import numpy as np
 EPOCHS, OUTER_EPOCHS, STEPS = 10, 6, 6
 # More batches in one life of a process, and it would end after few kills.
 MAX_BATCHES = 10
+# The selection of the trusted set is passed once, and few random moments hit it.
+KILLS_IN_SELECTION = 4
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 
 
@@ -65,10 +67,12 @@ def compare(
     if not whole.exists():
         raise RuntimeError(errors)
     began = time.monotonic()
+    in_selection = 0
     while not killed.exists():
         process = start(folder / "killed", killed, seed)
-        stage = watch(process, moments)
+        stage = watch(process, moments, in_selection < KILLS_IN_SELECTION)
         if stage is not None:
+            in_selection += "trusted" in stage
             kills[stage] += 1
             print(f"kill {kills.total()} in {stage}", flush=True)
     same = equal(whole, killed)
@@ -89,10 +93,15 @@ def start(run: Path, result: Path, seed: int) -> subprocess.Popen[str]:
     )
 
 
-def watch(process: subprocess.Popen[str], moments: random.Random) -> str | None:
-    """Kills a process at a random moment; returns what it did, or None if it ended."""
+def watch(
+    process: subprocess.Popen[str], moments: random.Random, kill_selection: bool
+) -> str | None:
+    """Kills a process at a random moment.
+
+    Returns:
+        What it did then, or None if it ended before.
+    """
     left = moments.randrange(MAX_BATCHES)
-    kill_selection = moments.random() < 0.8
     stage = "the start"
     for line in process.stdout or ():
         if line.startswith("Trusted set"):
