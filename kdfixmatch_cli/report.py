@@ -11,9 +11,9 @@ from kdfixmatch_keras.run_folder import RunFolder
 def report(run: Path, output: Path | None, quiet: bool) -> None:
     """Writes the report of a run as one HTML page."""
     folder = RunFolder.open(run)
-    page = reports.render(folder.read_report())
+    contents = folder.read_report()
     path = folder.report
     if output is not None:
-        path = check_file(output, [page.split("\n")[0]])
-    reports.write(folder.read_report(), path)
+        path = check_file(output, reports.render(contents).split("\n", 1)[:1])
+    reports.write(contents, path)
     new_console(quiet).print(f"Wrote {path}")

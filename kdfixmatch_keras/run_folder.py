@@ -88,10 +88,10 @@ class RunFolder:
             reason = "it is a file" if run.path.exists() else "there is no such folder"
         elif not run.began:
             reason = "it has no run.json"
-        elif "finished" not in run.read_facts():
+        elif "finished" not in (facts := run.read_facts()):
             reason = (
                 "its training did not end; the command that began it goes on with it: "
-                f"{run.read_facts()['command']}"
+                f"{facts['command']}"
             )
         else:
             return run
