@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import warnings
 from typing import Any
 
 import keras
@@ -29,14 +30,17 @@ def estimate_seconds(
     data = images.as_data()
     network = model.new_network("estimate", data)
     clock = _StepClock()
-    model.train(
-        network,
-        data,
-        epochs=1,
-        steps_per_epoch=STEPS,
-        callbacks=[clock],
-        verbose=0,
-    )
+    with warnings.catch_warnings():
+        # So few steps say nothing about the training.
+        warnings.simplefilter("ignore", UserWarning)
+        model.train(
+            network,
+            data,
+            epochs=1,
+            steps_per_epoch=STEPS,
+            callbacks=[clock],
+            verbose=0,
+        )
     first, *others = clock.seconds
     step = statistics.median(others)
     labeled = model.batch_size

@@ -27,6 +27,7 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
+from kdfixmatch_keras.training_watch import TrainingWatch
 
 MIXED_PRECISION = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 
@@ -236,6 +237,13 @@ class ImageClassifier:
         Without `steps_per_epoch`, an epoch shows each unlabeled image once. Trusted
         labels are shown for the first `trusted_until` of the steps. With a `state`, the
         training goes on where it was stopped.
+
+        Raises:
+            TrainingDiverged: A loss or a weight became NaN or infinite.
+
+        Warns:
+            UserWarning: The network learns nothing from the unlabeled images, takes
+                them all for one class, or is no better than chance.
         """
         if steps_per_epoch is None:
             steps_per_epoch = self.steps_of_one_pass(data)
@@ -266,11 +274,14 @@ class ImageClassifier:
         self.image_passes += epochs * steps_per_epoch * batch
         done, history, finished = NOT_STARTED
         last: list[Any] = []
+        keep: Any = None
         if state is not None:
             done, history, finished = state.restore(network)
             if finished:
                 return history
             last = [state.callback(network, epochs, history)]
+            keep = state.save_diverged
+        watch = TrainingWatch(network, data.labeled.labels, epochs, keep)
         added = network.fit(
             batches,
             epochs=epochs,
@@ -279,7 +290,8 @@ class ImageClassifier:
             validation_data=None
             if data.validation is None
             else ImageBatches(data.validation.images, data.validation.labels),
-            callbacks=[batches.epoch_callback(), *callbacks, *last],
+            # Before callbacks that could evaluate or write what has diverged.
+            callbacks=[batches.epoch_callback(), watch, *callbacks, *last],
             verbose=verbose,
         )
         return {

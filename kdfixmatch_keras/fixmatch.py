@@ -10,6 +10,7 @@ from kdfixmatch_keras import augmentation, losses, thresholds, validation
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
 from kdfixmatch_keras.moving_average import warmed_up_decay
+from kdfixmatch_keras.top_class_share import TopClassShare
 
 TEACHERS = ("ema", "shared")
 
@@ -174,11 +175,13 @@ class FixMatch(keras.Model):
         self.unlabeled_loss_tracker = keras.metrics.Mean(name="unlabeled_loss")
         self.mask_rate = keras.metrics.Mean(name="mask_rate")
         self.trusted_share = keras.metrics.Mean(name="trusted_share")
+        self.top_class_share = TopClassShare(num_classes)
         self._trackers = [
             self.supervised_loss_tracker,
             self.unlabeled_loss_tracker,
             self.mask_rate,
             self.trusted_share,
+            self.top_class_share,
         ]
         self.built = True
 
@@ -302,6 +305,7 @@ class FixMatch(keras.Model):
             self.trusted_share.update_state(
                 ops.cast(from_trusted, "float32"), sample_weight=weight
             )
+            self.top_class_share.update_state(labels, sample_weight=weight)
         return self._regularized(loss)
 
     def _regularized(self, loss: Any) -> Any:

@@ -99,26 +99,24 @@ class RunState:
         self, network: Any, epochs: int, history: Mapping[str, Any], finished: bool
     ) -> None:
         """Writes a checkpoint, and forgets all but the last two of the network."""
-        variables = _variables(network)
-        facts = {
-            "epochs": epochs,
-            "history": history,
-            "finished": finished,
-            "variables": len(variables),
-        }
-        arrays = {
-            f"variable_{number}": keras.ops.convert_to_numpy(variable)
-            for number, variable in enumerate(variables)
-        }
-        path = self.folder / f"{network.name}-{epochs:06}.npz"
-        with written_aside(path) as aside, open(aside, "wb") as file:
-            np.savez(
-                file,
-                facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
-                **arrays,
-            )
+        facts = {"epochs": epochs, "history": history, "finished": finished}
+        _write(self.folder / f"{network.name}-{epochs:06}.npz", network, facts)
         for old in self._checkpoints(network.name)[:-_KEPT]:
             old.unlink()
+
+    def save_diverged(self, network: Any, facts: dict[str, Any]) -> Path:
+        """Writes the state of a network that has diverged, for people to look at.
+
+        It is an `.npz` file with the arrays of a checkpoint and, as JSON in `facts`,
+        what happened and the path of each variable. No training goes on from it.
+
+        Returns:
+            The file.
+        """
+        path = self.folder / f"{network.name}-diverged.npz"
+        paths = [variable.path for variable in _variables(network)]
+        _write(path, network, {**facts, "paths": paths})
+        return path
 
     def load_trusted_set(self) -> TrustedSet | None:
         """The trusted set that was selected, or None if there is none yet."""
@@ -233,6 +231,19 @@ def _compare(
 
 def _variables(network: Any) -> list[Any]:
     return [*network.variables, *network.optimizer.variables]
+
+
+def _write(path: Path, network: Any, facts: dict[str, Any]) -> None:
+    variables = _variables(network)
+    facts = {**facts, "variables": len(variables)}
+    arrays = {
+        f"variable_{number}": keras.ops.convert_to_numpy(variable)
+        for number, variable in enumerate(variables)
+    }
+    with written_aside(path) as aside, open(aside, "wb") as file:
+        np.savez(
+            file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays
+        )
 
 
 def _warn_of_lost_state(network: Any) -> None:

@@ -17,6 +17,7 @@ LOG_NAMES = {
     "unlabeled_loss",
     "mask_rate",
     "trusted_share",
+    "top_class_share",
 }
 
 

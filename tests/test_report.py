@@ -329,12 +329,6 @@ def test_an_inner_network_that_is_worse_is_told(healthy):
     assert "can be chance" in second["text"]
 
 
-def test_divergence_is_told(healthy):
-    healthy["history"]["outer"]["loss"] = [1.0, None]
-    assert titles(healthy) == ["The loss of the outer network is not a number"]
-    report.render(healthy)
-
-
 # The page
 
 

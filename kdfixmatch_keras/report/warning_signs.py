@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kdfixmatch_keras.training_watch import remedy_for_few_targets, swallowing_limit
+
 Sign = dict[str, str]
 # Below this share of the unlabeled images, nothing to speak of has a target.
 LOW_MASK_RATE = 0.01
-# A smaller class would be called swallowing for a handful of images.
-MIN_SWALLOWED = 0.1
 MAX_NAMES = 8
 
 
@@ -21,24 +21,11 @@ def find(contents: dict[str, Any]) -> list[Sign]:
         Dictionaries of `"title"`, `"text"` (what was seen) and `"remedy"`.
     """
     return [
-        *_diverged(contents),
         *_worse_than_another(contents),
         *_too_few_trusted(contents),
         *_swallowing(contents),
         *_without_targets(contents),
     ]
-
-
-def _diverged(contents: dict[str, Any]) -> Iterator[Sign]:
-    for stage, history in contents["history"].items():
-        losses = history.get("loss")
-        if losses and losses[-1] is None:
-            yield {
-                "title": f"The loss of the {stage} network is not a number",
-                "text": "Its training has diverged, and its predictions mean nothing.",
-                "remedy": "Train again with a smaller learning rate, and without "
-                "mixed precision if that is on.",
-            }
 
 
 def _worse_than_another(contents: dict[str, Any]) -> Iterator[Sign]:
@@ -107,8 +94,7 @@ def _swallowing(contents: dict[str, Any]) -> Iterator[Sign]:
     }
     for number, name in enumerate(contents["class_names"]):
         expected = labeled[number]
-        # Far more than among the labels: half-way to everything, or several times.
-        limit = max(MIN_SWALLOWED + expected, min(3 * expected, (1 + expected) / 2))
+        limit = swallowing_limit(expected)
         large = {
             network: shares[number]
             for network, shares in predicted.items()
@@ -136,15 +122,13 @@ def _without_targets(contents: dict[str, Any]) -> Iterator[Sign]:
         if not rates or rates[-1] >= LOW_MASK_RATE:
             continue
         fell = max(rates) >= 10 * LOW_MASK_RATE
-        threshold = "tau" if stage == "outer" else "tau_inner"
         yield {
             "title": f"The {stage} network "
             + ("stopped learning" if fell else "did not learn")
             + " from unlabeled images",
             "text": f"In its last epoch {rates[-1]:.1%} of them had a target"
             + (f", after {max(rates):.0%} at best." if fell else "."),
-            "remedy": f"Lower `{threshold}`, train longer, or let the threshold adapt: "
-            f'`{"threshold" if stage == "outer" else "inner_threshold"}="flexmatch"`.',
+            "remedy": remedy_for_few_targets(stage),
         }
 
 

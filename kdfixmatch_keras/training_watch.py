@@ -1,0 +1,209 @@
+"""Watching a training for what no exception tells: numbers that are none, and collapse.
+
+The network has diverged when its loss or one of its weights is NaN or infinite; nothing
+that follows can mend it, so the training stops there. Other signs have innocent causes
+too, and are warned of once.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+# A smaller class would be called swallowing for a handful of images.
+MIN_SWALLOWED = 0.1
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a weight became NaN or infinite.
+
+    Attributes:
+        network: The `FixMatch` network as it was then.
+    """
+
+    def __init__(self, message: str, network: Any) -> None:
+        super().__init__(message)
+        self.network = network
+
+
+def swallowing_limit(frequency: float) -> float:
+    """From which share of the images on a class is taken to swallow others.
+
+    Far more than its share among the labels: half-way to everything, or several times.
+
+    Args:
+        frequency: Share of the class among the labeled images, in [0, 1].
+    """
+    return max(MIN_SWALLOWED + frequency, min(3 * frequency, (1 + frequency) / 2))
+
+
+def chance(labels: np.ndarray) -> float:
+    """Accuracy of who always names the most frequent class of `labels` `(n,)`."""
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def remedy_for_few_targets(network_name: str) -> str:
+    """What to do where the confidence of a network is never enough."""
+    inner = network_name == "inner"
+    return (
+        f"Lower `{'tau_inner' if inner else 'tau'}`, train longer, or let the "
+        f'threshold adapt: `{"inner_threshold" if inner else "threshold"}="flexmatch"`.'
+    )
+
+
+class TrainingWatch(keras.callbacks.Callback):
+    """Stops a training that has diverged, and warns of one that learns nothing.
+
+    Args:
+        network: The `FixMatch` network that is trained.
+        labels: Labels of the labeled images, integers `(n,)`.
+        epochs: Epochs of the training.
+        keep: Writes the state of a network that has diverged, given the network and
+            what happened; returns the file. None where there is no place for it.
+
+    Raises:
+        TrainingDiverged: At the end of the step, or of the epoch for a weight.
+    """
+
+    # Nothing here depends on the order of batches, so that Keras need not wait for each
+    # step to end before it starts the next.
+    async_safe = True
+
+    def __init__(
+        self,
+        network: Any,
+        labels: np.ndarray,
+        epochs: int,
+        keep: Callable[[Any, dict[str, Any]], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.epochs = epochs
+        self._name = network.name.removeprefix("fixmatch_")
+        self._chance = chance(labels)
+        self._limit = swallowing_limit(self._chance)
+        self._keep = keep
+        self._epoch = 0
+        self._warned: set[str] = set()
+        self._was_high = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Checks the weights that the training starts from."""
+        self._check_weights("before its first step", at_start=True)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Remembers the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Checks the loss."""
+        logs = logs or {}
+        if not math.isfinite(logs.get("loss", 0.0)):
+            step = self._epoch * self.params["steps"] + batch + 1
+            self._stop(
+                f"The loss of the {self._name} network became {logs['loss']} in step "
+                f"{step} (step {batch + 1} of epoch {self._epoch + 1})",
+                _cause(self.network, logs),
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Checks the weights, and looks for signs that warrant a warning."""
+        logs = logs or {}
+        self._check_weights(f"in epoch {epoch + 1}")
+        is_last = epoch + 1 == self.epochs
+        self._look_for_targets(epoch, logs, is_last)
+        self._look_for_collapse(epoch, logs, is_last)
+        # Logs are in single precision.
+        if is_last and np.float32(logs.get("accuracy", 1)) <= np.float32(self._chance):
+            self._warn(
+                "chance",
+                f"In its last epoch the {self._name} network had "
+                f"{logs['accuracy']:.0%} of the labeled images right, which is no "
+                "better than to name the most frequent class each time. Train longer, "
+                "or with another learning rate.",
+            )
+
+    def _look_for_targets(
+        self, epoch: int, logs: dict[str, Any], is_last: bool
+    ) -> None:
+        # That nothing is sure yet is how a training starts.
+        if logs.get("mask_rate") == 0 and (epoch > 0 or is_last):
+            self._warn(
+                "targets",
+                f"In epoch {epoch + 1} no unlabeled image had a target: the "
+                f"{self._name} network was never confident enough, and learned from "
+                f"the labeled images alone. {remedy_for_few_targets(self._name)}",
+            )
+
+    def _look_for_collapse(
+        self, epoch: int, logs: dict[str, Any], is_last: bool
+    ) -> None:
+        # What is easy comes first: one epoch says little before the last.
+        is_high = logs.get("top_class_share", 0.0) >= self._limit
+        if is_high and (self._was_high or is_last):
+            self._warn(
+                "collapse",
+                f"In epoch {epoch + 1} {logs['top_class_share']:.0%} of the targets of "
+                "unlabeled images named one class; of the labeled images, "
+                f"{self._chance:.0%} are of the most frequent class. The {self._name} "
+                "network may take other classes for it. If the labels tell how "
+                "frequent classes are, use `distribution_alignment=True`; else label "
+                "more images.",
+            )
+        self._was_high = is_high
+
+    def _warn(self, sign: str, message: str) -> None:
+        if sign not in self._warned:
+            self._warned.add(sign)
+            warnings.warn(message, UserWarning, stacklevel=2)
+
+    def _check_weights(self, when: str, at_start: bool = False) -> None:
+        bad = [
+            variable.path
+            for variable in self.network.variables
+            if keras.backend.is_float_dtype(variable.dtype)
+            and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+        ]
+        if bad:
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            self._stop(
+                f"A weight of the {self._name} network is NaN or infinite {when} "
+                f"({bad[0]}{more})",
+                "The weights that it starts from are damaged: those of `weights`, of a "
+                "`backbone` of your own, or of `outer`."
+                if at_start
+                else _cause(self.network, {}),
+            )
+
+    def _stop(self, what: str, cause: str) -> None:
+        kept = ""
+        if self._keep is not None:
+            file = self._keep(self.network, {"diverged": what, "epochs": self._epoch})
+            kept = f" What it had become is in {file}."
+        raise TrainingDiverged(f"{what}. {cause}{kept}", self.network)
+
+
+def _cause(network: Any, logs: dict[str, Any]) -> str:
+    """The likely cause, and what to do about it."""
+    causes = []
+    supervised = logs.get("supervised_loss", 0.0)
+    unlabeled = logs.get("unlabeled_loss", 0.0)
+    if math.isfinite(supervised) and not math.isfinite(unlabeled):
+        causes.append(
+            "The loss of the labeled images is finite, that of the unlabeled ones is "
+            f"not: look at `unlabeled_loss`, {type(network.unlabeled_loss).__name__} "
+            "here, if it is your own."
+        )
+    if network.dtype_policy.compute_dtype == "float16":
+        causes.append(
+            "Half precision overflows beyond 65,504: train with mixed_precision=False."
+        )
+    rate = float(network.optimizer.learning_rate)
+    causes.append(
+        f"Most likely the learning rate, {rate:.2g} in this step, is too high: pass an "
+        "`optimizer` with a smaller one."
+    )
+    return " ".join(causes)
