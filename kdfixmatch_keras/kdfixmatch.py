@@ -232,8 +232,8 @@ class KDFixMatch(ImageClassifier):
             run_dir: Folder that keeps the state of the training after each epoch.
                 Stopped at any moment and called again with the same arguments and
                 images, `fit` goes on and ends with the same bits; see `run_state`.
-                What callbacks remember is not kept, nor is the random state of
-                KerasCV. A `seed` of None is drawn once and kept. None keeps nothing.
+                What callbacks remember is not kept. A `seed` of None is drawn once and
+                kept. None keeps nothing.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.

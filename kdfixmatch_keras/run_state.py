@@ -79,7 +79,6 @@ class RunState:
                 continue
             for variable, array in zip(_variables(network), arrays, strict=True):
                 variable.assign(array)
-            _warn_of_lost_state(network)
             return facts["epochs"], facts["history"], facts["finished"]
         return NOT_STARTED
 
@@ -230,7 +229,9 @@ def _compare(
 
 
 def _variables(network: Any) -> list[Any]:
-    return [*network.variables, *network.optimizer.variables]
+    # Of KerasCV, whose generators Keras does not know of.
+    random_state = getattr(network.strong_augmentation, "random_state", [])
+    return [*network.variables, *random_state, *network.optimizer.variables]
 
 
 def _write(path: Path, network: Any, facts: dict[str, Any]) -> None:
@@ -243,15 +244,6 @@ def _write(path: Path, network: Any, facts: dict[str, Any]) -> None:
     with written_aside(path) as aside, open(aside, "wb") as file:
         np.savez(
             file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays
-        )
-
-
-def _warn_of_lost_state(network: Any) -> None:
-    if not getattr(network.strong_augmentation, "is_resumable", True):
-        warnings.warn(
-            "The strong augmentation does not tell its random state, so this training "
-            "goes on, but not with the bits of one that was never stopped.",
-            stacklevel=3,
         )
 
 

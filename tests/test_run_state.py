@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from kdfixmatch_keras import KDFixMatch, run_state
+from kdfixmatch_keras import KDFixMatch, baselines, run_state
 from kdfixmatch_keras.files import held
 from kdfixmatch_keras.run_identity import describe
 
@@ -136,6 +136,30 @@ def test_stopped_in_every_epoch_and_called_once_more(tmp_path, uninterrupted):
     assert len(checkpoints) == 4
     for _ in range(2):
         assert_same(fit(new_model(), tmp_path), uninterrupted)
+
+
+@pytest.mark.keras_cv
+def test_generators_of_kerascv_go_on(tmp_path):
+    def train(run_dir=None, callbacks=None):
+        model = baselines.FixMatch(
+            backbone=random_backbone,
+            embedding_dim=8,
+            strong_augmentation="keras_cv",
+            batch_size=6,
+            unlabeled_ratio=2,
+            seed=0,
+        )
+        options = {"epochs": 2, "steps_per_epoch": 1, "verbose": 0}
+        options |= {"callbacks": callbacks, "run_dir": run_dir}
+        return model.fit(LABELED, UNLABELED, **options), model.network.get_weights()
+
+    with pytest.raises(Stop):
+        train(tmp_path, stop_at("outer", 1, "on_epoch_begin")["outer"])
+    history, weights = train(tmp_path)
+    expected_history, expected_weights = train()
+    assert history == expected_history
+    for own, expected in zip(weights, expected_weights, strict=True):
+        np.testing.assert_array_equal(own, expected)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])

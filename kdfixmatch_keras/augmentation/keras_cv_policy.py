@@ -5,6 +5,7 @@ needs the TensorFlow backend. KerasCV is no longer developed; its last release, 
 is what this module is written for.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -48,7 +49,7 @@ class KerasCVPolicy(keras.layers.Layer):
     KerasCV's own: contrast is taken about the mean of each channel, equalize computes
     its step from the rarest gray level, values are not rounded between the two
     operations. The layer does nothing when called with `training=False`. The
-    generators are TensorFlow's and are not saved with a model.
+    generators are TensorFlow's and are not saved with a model; see `random_state`.
 
     Args:
         seed: Non-negative integer, or None for a random seed.
@@ -101,8 +102,14 @@ class KerasCVPolicy(keras.layers.Layer):
             dtype="float32",
         )
 
-    # KerasCV's generators are no state of the layer that Keras knows of.
-    is_resumable = False
+    @property
+    def random_state(self) -> list[Any]:
+        """The states of all generators, int64 variables of TensorFlow.
+
+        Keras does not know of them: who wants to go on with a training must keep them.
+        """
+        generators = {id(found): found for found in _generators(self, set())}
+        return [generator.state for generator in generators.values()]
 
     def build(self, input_shape: Any) -> None:
         """Has nothing to do; the layers of KerasCV have no weights."""
@@ -155,12 +162,24 @@ class _Uniform(keras_cv.core.FactorSampler):
     def __init__(self, low: float, high: float, seed: int | None) -> None:
         self._low, self._high = low, high
         if seed is None:
-            self._generator = tf.random.Generator.from_non_deterministic_state()
+            self.generator = tf.random.Generator.from_non_deterministic_state()
         else:
-            self._generator = tf.random.Generator.from_seed(seed)
+            self.generator = tf.random.Generator.from_seed(seed)
 
     def __call__(self, shape: Any = (), dtype: str = "float32") -> Tensor:
-        return self._generator.uniform(shape, self._low, self._high, dtype=dtype)
+        return self.generator.uniform(shape, self._low, self._high, dtype=dtype)
+
+
+def _generators(thing: Any, seen: set[int]) -> Iterator[Any]:
+    """Finds the generators of a layer, and of what it is made of."""
+    if isinstance(thing, tf.random.Generator):
+        yield thing
+    elif isinstance(thing, keras.layers.Layer | _Uniform | list | tuple):
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            parts = thing if isinstance(thing, list | tuple) else vars(thing).values()
+            for part in parts:
+                yield from _generators(part, seen)
 
 
 class _ScaledBrightness(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
