@@ -445,6 +445,21 @@ def test_shared_teacher_labels_with_the_student(tiny_student, tiny_images):
     assert rates == {"ema": 0.0, "shared": 1.0}
 
 
+@pytest.mark.parametrize("workers", [2, 8])
+def test_threads_that_read_batches_change_no_bit(tiny_student, tiny_images, workers):
+    trained = []
+    for number in (1, workers):
+        network = quick(tiny_student(), strong_augmentation="randaugment")
+        network.compile(keras.optimizers.Adam(0.01))
+        batches = batches_of(tiny_images)
+        batches.workers = number
+        trained.append((fit(network, batches, epochs=3), network.get_weights()))
+    (history, weights), (other_history, other_weights) = trained
+    assert history == other_history
+    for own, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_logs_of_training_and_validation(tiny_student, tiny_images):
     images, labels = tiny_images
     network = quick(tiny_student())
