@@ -29,7 +29,9 @@ def export_network(
 
     * A SavedModel needs nothing but TensorFlow. Besides the signature
       `serving_default`, which is the above, it has `serve_bytes`, which takes
-      `encoded`, string `(n,)`, each a JPEG or PNG file.
+      `encoded`, string `(n,)`, each a JPEG or PNG file. Other than training and
+      `predict`, it does not turn a photograph as its EXIF orientation says, which
+      TensorFlow ignores: send upright pixels, as `docs/serving.md` shows.
     * An ONNX file, of opset 18, needs nothing but a runtime for ONNX. Its metadata has
       the names of all classes, as JSON under `class_names`. It computes in float32: the
       probabilities of a network in mixed precision differ from those of `predict` by

@@ -14,11 +14,13 @@ import tensorflow as tf
 from PIL import Image
 
 from kdfixmatch_keras.export import export_network
+from kdfixmatch_keras.sources.image_decoding import read_pixels
 
 pytestmark = pytest.mark.tensorflow
 
 PAGE = (Path(__file__).parents[1] / "docs" / "serving.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(UPRIGHT,) = (snippet for snippet in PYTHON if "exif_transpose(photo)" in snippet)
 JSON = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 NAMES = ["dark", "hell ü"]
 
@@ -65,7 +67,7 @@ def answer_as_tensorflow_serving(signatures, request):
     }
 
 
-@pytest.mark.parametrize("snippet", PYTHON, ids=["tensorflow", "rest", "onnx"])
+@pytest.mark.parametrize("snippet", [text for text in PYTHON if text is not UPRIGHT])
 def test_snippets_name_the_class_of_the_photograph(
     folder, signatures, monkeypatch, capsys, snippet
 ):
@@ -85,6 +87,23 @@ def test_snippets_name_the_class_of_the_photograph(
         images = np.full((3, 8, 8, 3), 10, np.uint8)
         answers = variables["classify"]("serving_default", images.tolist())
         assert [answer["class_name"] for answer in answers] == ["dark"] * 3
+
+
+def test_snippet_that_turns_a_photograph(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.linear_gradient("L").resize((8, 16)).convert("RGB")
+    picture.save("photo.jpg", exif=exif)
+    variables = {}
+    exec(UPRIGHT, variables)
+    turned = tf.io.decode_jpeg(
+        variables["encoded"], channels=3, dct_method="INTEGER_ACCURATE"
+    )
+    np.testing.assert_array_equal(turned, read_pixels(Path("photo.jpg")))
+    assert turned.shape == (8, 16, 3)
+    picture.save("photo.jpg")
+    assert variables["upright"]("photo.jpg") == Path("photo.jpg").read_bytes()
 
 
 def test_requests_and_answers_are_what_the_signatures_take_and_give(signatures):

@@ -10,17 +10,20 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import UnidentifiedImageError
 
 from kdfixmatch_keras import validation
+from kdfixmatch_keras.sources.image_decoding import (
+    Refused,
+    read_header,
+    read_pixels,
+    strict_reading,
+)
 from kdfixmatch_keras.sources.image_files import (
     EXTENSIONS,
     PathLike,
     check_folder,
     find_images,
     printable,
-    read_header,
-    read_pixels,
 )
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.pixels import (
@@ -48,9 +51,16 @@ class FolderSource(ImageSource):
     file that links make reachable by several paths counts once, by the first of them. A
     file whose name is not valid UTF-8 counts as one that cannot be read.
 
+    Files are told apart by what is in them: JPEG, PNG, BMP, GIF, WebP or TIFF, whatever
+    the extension. None is trusted: one that is cut short, or has more than 89,478,485
+    pixels, cannot be read, and warnings of Pillow about others are not passed on.
+
     Modes 1, L, LA and I (16-bit, of which the high byte is kept) are grayscale; every
-    other mode becomes RGB, without alpha. Of an animation the first frame is read. EXIF
-    orientation is not applied.
+    other mode becomes RGB, but for CIELab and floating-point pixels, which are refused.
+    Transparency is dropped: a transparent pixel has the colour that is stored for it.
+    Of an animation the first frame is read. Images are turned upright as the EXIF
+    orientation says, which a PNG must have before its pixels; where the EXIF block is
+    damaged, they are left as they are.
 
     Every file is decoded once at the start, so that none fails in the middle of
     training, and kept in memory if all of them fit in `cache_bytes`; else each batch
@@ -246,7 +256,7 @@ def try_files(
 
     # A pool per call: threads kept for long would not survive a fork.
     workers = max(1, min(len(files), os.cpu_count() or 1, 16))
-    with ThreadPoolExecutor(workers) as pool:
+    with strict_reading(), ThreadPoolExecutor(workers) as pool:
         # A future a file, all at once, would fill the memory for a large folder.
         pending: deque[Future[tuple[Path, Result | None, str]]] = deque()
         for file in files:
@@ -261,12 +271,14 @@ def _reason(file: Path, error: Exception) -> str:
     # Unlike `Path.exists`, this does not raise for a name that is too long.
     if not os.path.exists(file):
         return "a link to nothing" if os.path.islink(file) else "no such file"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image" if file.stat().st_size else "an empty file"
-    # Pillow's own message may hold the path, and the address of a stream.
-    if not str(error) or str(file) in str(error):
-        return type(error).__name__
-    return str(error)
+    if isinstance(error, Refused):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    # What else Pillow stumbles over says little to a user.
+    return f"damaged ({type(error).__name__}: {error})"
 
 
 def _common_parent(files: list[Path]) -> str:

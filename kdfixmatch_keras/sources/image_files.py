@@ -1,19 +1,10 @@
-"""Finding image files, and reading them as 8-bit grayscale or RGB pixels."""
+"""Finding image files."""
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from kdfixmatch_keras.sources.pixels import Images
-
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff")
-
-# What Pillow warns of: beyond it lies twice that, which it refuses.
-MAX_PIXELS = 89_478_485
 
 PathLike = str | os.PathLike[str]
 
@@ -144,86 +135,3 @@ def _real_path(entry: os.DirEntry[str], real_folder: str) -> str:
     if entry.is_symlink():
         return os.path.realpath(entry.path)
     return os.path.join(real_folder, entry.name)
-
-
-def read_header(file: Path) -> tuple[tuple[int, int], bool]:
-    """Reads the size and kind of an image without decoding it.
-
-    Args:
-        file: Path of the image.
-
-    Returns:
-        `(height, width)`, and whether the image has colour.
-
-    Raises:
-        ValueError: If its name is not valid UTF-8, it is no regular file, or it has
-            more than `MAX_PIXELS` pixels.
-        OSError: If it is no image. Pillow raises others too.
-    """
-    with _open(file) as image:
-        return (image.height, image.width), not _is_gray(image.mode)
-
-
-def read_pixels(file: Path, channels: int | None = None) -> Images:
-    """Decodes an image.
-
-    Args:
-        file: Path of the image.
-        channels: 1 to reduce colour to grayscale, which takes less memory before the
-            pixels are an array than after. `None` or 3: as the image has them.
-
-    Returns:
-        uint8 array of shape (height, width, 1), or (height, width, 3) if the image
-        has colour and `channels` is not 1. It may be read-only.
-
-    Raises:
-        ValueError: If its pixels have no 8-bit meaning, or as for `read_header`.
-        OSError: If it cannot be decoded. Pillow raises others too.
-    """
-    with _open(file) as image:
-        if image.mode.startswith("I"):
-            return _high_byte(image)
-        if _is_gray(image.mode):
-            return np.asarray(image.convert("L"))[..., np.newaxis]
-        if image.mode == "F":
-            raise ValueError("floating-point pixels; save it as 8 or 16 bits")
-        picture = _rgb(image)
-        if channels == 1:
-            return np.asarray(picture.convert("L"))[..., np.newaxis]
-        return np.asarray(picture)
-
-
-def _open(file: Path) -> Image.Image:
-    """Opens what is an image file and not too large, before it is decoded."""
-    if printable(file) != str(file):
-        raise ValueError("its name is not valid UTF-8; rename it")
-    # To open a named pipe would wait for ever.
-    if not stat.S_ISREG(os.stat(file).st_mode):
-        raise ValueError("not a regular file")
-    image = Image.open(file)
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise ValueError(
-            f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} that "
-            "are read; make it smaller"
-        )
-    return image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "P" and "transparency" in image.info:
-        # Straight to RGB, Pillow warns about what is dropped on purpose here.
-        return image.convert("RGBA").convert("RGB")
-    # Pillow would copy an image that is RGB already.
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _is_gray(mode: str) -> bool:
-    return mode in ("1", "L", "LA", "La") or mode.startswith("I")
-
-
-def _high_byte(image: Image.Image) -> Images:
-    pixels = np.asarray(image)
-    if pixels.min() < 0 or pixels.max() > 0xFFFF:
-        raise ValueError("pixels beyond 16 bits; save it as 8 or 16 bits")
-    return (pixels >> 8).astype(np.uint8)[..., np.newaxis]

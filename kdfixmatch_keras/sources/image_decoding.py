@@ -1,0 +1,241 @@
+"""Reading image files, which are never trusted, as 8-bit grayscale or RGB pixels."""
+
+import contextlib
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+
+from kdfixmatch_keras.sources.image_files import printable
+from kdfixmatch_keras.sources.pixels import Images
+
+# Those of `EXTENSIONS`. Pillow knows fifty more, and starts Ghostscript for one.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+
+# What Pillow warns of: beyond it lies twice that, which it refuses.
+MAX_PIXELS = 89_478_485
+_TOO_LARGE = "more pixels than are read; make it smaller"
+
+_GRAY = ("1", "L", "LA", "La")
+_COLOR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+
+# How to turn what is stored, by its EXIF orientation: whether to exchange rows and
+# columns first, and the steps through rows and columns then.
+_TURNS = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+
+
+# Where Pillow keeps the EXIF block: the second is that of PNG files of ImageMagick.
+_EXIF = {"exif", "Raw profile type exif"}
+
+
+class Refused(ValueError):
+    """An image file that is not read; the message says why, in words for a user."""
+
+
+def read_header(file: Path) -> tuple[tuple[int, int], bool]:
+    """Reads the size and kind of an image without decoding it.
+
+    Args:
+        file: Path of the image.
+
+    Returns:
+        `(height, width)` of what `read_pixels` returns, and whether the image has
+        colour.
+
+    Raises:
+        Refused: If its name is not valid UTF-8, it is no regular file, none of the
+            formats that are read, or has more than `MAX_PIXELS` pixels.
+        OSError: If it cannot be read. Pillow raises others too.
+    """
+    with _opened(file) as image:
+        width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Pillow may have exchanged them, and will turn the pixels.
+            width, height = (image.tag_v2[tag] for tag in (256, 257))
+        if _is_transposed(_orientation(image)):
+            width, height = height, width
+        return (height, width), not _is_gray(image.mode)
+
+
+def read_pixels(file: Path, channels: int | None = None) -> Images:
+    """Decodes an image, upright as its EXIF orientation has it.
+
+    Args:
+        file: Path of the image.
+        channels: 1 to reduce colour to grayscale, which takes less memory before the
+            pixels are an array than after. `None` or 3: as the image has them.
+
+    Returns:
+        uint8 array of shape (height, width, 1), or (height, width, 3) if the image
+        has colour and `channels` is not 1. It may be read-only.
+
+    Raises:
+        Refused: If its pixels have no 8-bit meaning, or as for `read_header`.
+        OSError: If it cannot be decoded. Pillow raises others too.
+    """
+    with _opened(file) as image:
+        orientation = _orientation(image)
+        pixels = _decoded(image, channels)
+        if image.format == "TIFF":
+            # What Pillow did not turn while it decoded.
+            orientation = _orientation(image)
+    return _upright(pixels, orientation)
+
+
+@contextlib.contextmanager
+def strict_reading() -> Iterator[None]:
+    """Keeps Pillow from making up pixels, and from speaking of what it makes up.
+
+    `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, which other code of the program may have
+    set, fills with gray what a damaged file lacks. The warnings of Pillow are about
+    files that it could read nevertheless. Both are of the whole process: while several
+    threads read, they are changed once, and put back when the last one is done.
+    """
+    _strict.enter()
+    try:
+        yield
+    finally:
+        _strict.leave()
+
+
+class _Strict:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._before = contextlib.ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._before.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._before.callback(
+                    setattr,
+                    ImageFile,
+                    "LOAD_TRUNCATED_IMAGES",
+                    ImageFile.LOAD_TRUNCATED_IMAGES,
+                )
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            self._readers += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._before.close()
+
+
+_strict = _Strict()
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
+    """Opens what is an image file and not too large, before it is decoded."""
+    if printable(file) != str(file):
+        raise Refused("its name is not valid UTF-8; rename it")
+    # To open a named pipe would wait for ever.
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise Refused("not a regular file")
+    # Pillow maps what it opens by name into memory, and a mapped file that is cut
+    # short ends the process.
+    with open(file, "rb") as stream, _identified(stream) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Refused(
+                f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} "
+                "that are read; make it smaller"
+            )
+        if image.width < 1 or image.height < 1:
+            raise Refused("it has no pixels")
+        try:
+            yield image
+        # That of a frame or a tile.
+        except Image.DecompressionBombError:
+            raise Refused(_TOO_LARGE) from None
+
+
+def _identified(stream: BinaryIO) -> ImageFile.ImageFile:
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError:
+        if os.fstat(stream.fileno()).st_size == 0:
+            raise Refused("an empty file") from None
+        raise Refused(
+            "not an image: JPEG, PNG, BMP, GIF, WebP and TIFF are read"
+        ) from None
+    except Image.DecompressionBombError:
+        raise Refused(_TOO_LARGE) from None
+
+
+def _decoded(image: ImageFile.ImageFile, channels: int | None) -> Images:
+    """The pixels as they are stored."""
+    if image.mode.startswith("I"):
+        return _high_byte(image)
+    if _is_gray(image.mode):
+        return np.asarray(image.convert("L"))[..., np.newaxis]
+    if image.mode == "F":
+        raise Refused("floating-point pixels; save it as 8 or 16 bits")
+    if image.mode not in _COLOR:
+        raise Refused(f"colours of the kind {image.mode}; save it as RGB")
+    picture = _rgb(image)
+    if channels == 1:
+        return np.asarray(picture.convert("L"))[..., np.newaxis]
+    return np.asarray(picture)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "P" and "transparency" in image.info:
+        # Straight to RGB, Pillow warns about what is dropped on purpose here.
+        return image.convert("RGBA").convert("RGB")
+    # Pillow would copy an image that is RGB already.
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _is_gray(mode: str) -> bool:
+    return mode in _GRAY or mode.startswith("I")
+
+
+def _high_byte(image: Image.Image) -> Images:
+    pixels = np.asarray(image)
+    if pixels.min() < 0 or pixels.max() > 0xFFFF:
+        raise Refused("pixels beyond 16 bits; save it as 8 or 16 bits")
+    return (pixels >> 8).astype(np.uint8)[..., np.newaxis]
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation, or 1 (upright) where none can be read."""
+    # To ask each image would take time, and decode a PNG.
+    if image.format != "TIFF" and not _EXIF & image.info.keys():
+        return 1
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    # A photo remains one where this block is damaged, and parsing that raises anything.
+    except Exception:
+        return 1
+    return found if isinstance(found, int) and found in _TURNS else 1
+
+
+def _is_transposed(orientation: int) -> bool:
+    return _TURNS.get(orientation, (False,))[0]
+
+
+def _upright(pixels: Images, orientation: int) -> Images:
+    if orientation not in _TURNS:
+        return pixels
+    transposed, rows, columns = _TURNS[orientation]
+    if transposed:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[::rows, ::columns]
