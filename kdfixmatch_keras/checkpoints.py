@@ -1,16 +1,19 @@
 """Saving a trained `KDFixMatch` and loading it again, without pickle."""
 
+import contextlib
+import hashlib
 import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.files import DAMAGED, written_aside
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 FORMAT_VERSION = 1
@@ -18,6 +21,12 @@ SETTINGS = "settings.json"
 TRUSTED_SET = "trusted.npz"
 NETWORKS = ("outer", "inner")
 MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
+SUMS = "SHA256SUMS"
+FILES = (*MEMBERS, SUMS)
+
+# Times its size that an archive may unpack to. `save` does not compress; who packs a
+# model again gets nowhere near.
+MAX_EXPANSION = 20
 
 
 def save(model: Any, path: Any) -> None:
@@ -45,55 +54,155 @@ def save(model: Any, path: Any) -> None:
         model.trusted_set.save(folder / TRUSTED_SET)
         for network in NETWORKS:
             getattr(model, network).save(folder / f"{network}.keras")
+        (folder / SUMS).write_text(_sums(folder), encoding="utf-8")
         with written_aside(path) as temporary:
             if path.suffix == ".zip":
                 with zipfile.ZipFile(temporary, "w") as archive:
-                    for member in MEMBERS:
+                    for member in FILES:
                         archive.write(folder / member, member)
             else:
                 # Not `copytree`: it would copy the mode of a private folder.
                 temporary.mkdir()
-                for member in MEMBERS:
+                for member in FILES:
                     shutil.copy(folder / member, temporary)
 
 
 def load(cls: Any, path: Any) -> Any:
     """Reads what `save` wrote, as a model of class `cls`.
 
+    Nothing is taken from files that do not agree with the checksums of `save`. Keras's
+    safe mode is on, unless the program has turned it off for all that it loads with
+    `keras.config.enable_unsafe_deserialization()`.
+
     Raises:
-        ValueError: `path` does not hold a saved model of this version.
+        ValueError: `path` does not hold a saved model of this version, or one that was
+            changed or damaged.
     """
+    with _opened(path) as folder:
+        settings = _read_settings(folder)
+        _check_sums(folder)
+        with _reading(SETTINGS):
+            model = _model_of(cls, settings)
+        with _reading(TRUSTED_SET):
+            model.trusted_set = TrustedSet.load(folder / TRUSTED_SET)
+        for network in NETWORKS:
+            file = folder / f"{network}.keras"
+            with _reading(file.name):
+                loaded = keras.saving.load_model(file, safe_mode=True)
+            setattr(model, network, loaded)
+    return model
+
+
+def read_settings(path: Any) -> dict[str, Any]:
+    """What `save` wrote beside the networks, such as `"class_names"`.
+
+    Raises:
+        ValueError: As for `load`.
+    """
+    with _opened(path) as folder:
+        settings = _read_settings(folder)
+        _check_sums(folder)
+    return settings
+
+
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[Path]:
+    """A folder with all that `save` wrote; what is wrong with it names the path."""
     path = Path(path)
-    if not _is_saved_model(path):
+    try:
+        missing = set(FILES) - _names(path)
+        if missing:
+            raise ValueError(f"no {min(missing)} in it")
+        if path.is_dir():
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _extract(path, folder)
+            yield folder
+    except DAMAGED as error:
         raise ValueError(
-            "`path` must be a model that KDFixMatch.save wrote. "
-            f"Received: path={str(path)!r}"
-        )
+            "`path` must be a model that KDFixMatch.save wrote, and unchanged. "
+            f"Received: path={str(path)!r} ({error})"
+        ) from error
+
+
+def _names(path: Path) -> set[str]:
+    """Names of the files in a folder or an archive."""
     if path.is_dir():
-        return _load_folder(cls, path)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        # By name: an archive cannot place files that were not asked for.
-        for member in MEMBERS:
-            archive.extract(member, folder)
-        return _load_folder(cls, Path(folder))
+        return {entry.name for entry in path.iterdir() if entry.is_file()}
+    if not path.exists():
+        raise ValueError("there is no such file or folder")
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
 
 
 def _is_saved_model(path: Path) -> bool:
-    if path.is_dir():
-        return all((path / member).is_file() for member in MEMBERS)
-    if not zipfile.is_zipfile(path):
+    try:
+        return set(FILES) <= _names(path)
+    except DAMAGED:
         return False
+
+
+def _extract(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        return set(MEMBERS) <= set(archive.namelist())
+        size = sum(archive.getinfo(name).file_size for name in FILES)
+        if size > MAX_EXPANSION * path.stat().st_size:
+            raise ValueError(f"it would unpack to {size:,} bytes")
+        # By name: an archive cannot place files that were not asked for.
+        for name in FILES:
+            archive.extract(name, folder)
 
 
-def _load_folder(cls: Any, folder: Path) -> Any:
-    settings = json.loads((folder / SETTINGS).read_text())
-    if settings["format_version"] != FORMAT_VERSION:
+def _check_sums(folder: Path) -> None:
+    said = (folder / SUMS).read_text(encoding="utf-8")
+    if said == _sums(folder):
+        return
+    expected = {line[66:]: line for line in said.splitlines()}
+    damaged = [
+        line[66:]
+        for line in _sums(folder).splitlines()
+        if expected.get(line[66:]) != line
+    ]
+    raise ValueError(
+        f"{', '.join(damaged) or SUMS} was changed or damaged after it was saved"
+    )
+
+
+def _sums(folder: Path) -> str:
+    """The checksums of all members, as `sha256sum --check` reads them."""
+    lines = []
+    for member in MEMBERS:
+        with open(folder / member, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines.append(f"{digest}  {member}\n")
+    return "".join(lines)
+
+
+@contextlib.contextmanager
+def _reading(member: str) -> Iterator[None]:
+    """Names the member of which the reading fails."""
+    try:
+        yield
+    # Keras raises what the code of its layers raises; an unknown layer is a TypeError.
+    except Exception as error:
+        raise ValueError(f"{member}: {type(error).__name__}: {error}") from error
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    with _reading(SETTINGS):
+        settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+        version = settings["format_version"]
+    if version != FORMAT_VERSION:
         raise ValueError(
-            f"The model was saved in format {settings['format_version']}; this "
-            f"version of kdfixmatch_keras reads format {FORMAT_VERSION}."
+            f"the model was saved in format {version}; this version of "
+            f"kdfixmatch_keras reads format {FORMAT_VERSION}"
         )
+    return settings
+
+
+def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
+    """The model without what it was trained to."""
     arguments = {
         name: keras.saving.deserialize_keras_object(value)
         if isinstance(value, dict)
@@ -109,9 +218,6 @@ def _load_folder(cls: Any, folder: Path) -> Any:
     model.unlabeled_names = settings["unlabeled_names"]
     model.class_names = settings["class_names"]
     model.history = settings["history"]
-    model.trusted_set = TrustedSet.load(folder / TRUSTED_SET)
-    for network in NETWORKS:
-        setattr(model, network, keras.saving.load_model(folder / f"{network}.keras"))
     return model
 
 

@@ -1,7 +1,9 @@
-"""Writing so that a reader sees all of a result or none of it."""
+"""Writing so that a reader sees all of a result or none of it, and reading it so."""
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import shutil
 import struct
@@ -10,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 UNFINISHED = ".unfinished-"
 
@@ -28,6 +31,51 @@ DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+# Name in a sealed dictionary of the digest of the rest.
+_SEAL = "sha256"
+
+
+def check_archive(file: BinaryIO) -> None:
+    """Reads all of an archive and compares it with its checksums.
+
+    Args:
+        file: A ZIP archive, such as numpy's `.npz`; left at its beginning.
+
+    Raises:
+        Exception: One of `DAMAGED`.
+    """
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} in it is damaged")
+    file.seek(0)
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """A dictionary of what JSON knows, with a digest by which damage to it shows."""
+    # As JSON returns it: tuples are lists, and keys strings.
+    content = json.loads(json.dumps(content))
+    return {**content, _SEAL: _digest(content)}
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """What was sealed.
+
+    Raises:
+        ValueError: It was changed since.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {type(content).__name__}, not an object")
+    rest = {name: value for name, value in content.items() if name != _SEAL}
+    if content.get(_SEAL) != _digest(rest):
+        raise ValueError("it was changed or damaged after it was written")
+    return rest
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager

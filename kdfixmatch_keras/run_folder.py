@@ -1,15 +1,17 @@
 """The folder of a run: what was trained, with what, and what came out."""
 
+import contextlib
 import csv
 import itertools
 import json
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from kdfixmatch_keras import report
-from kdfixmatch_keras.files import UNFINISHED, written_aside
+from kdfixmatch_keras import checkpoints, report
+from kdfixmatch_keras.files import UNFINISHED, sealed, unsealed, written_aside
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.plots import plot_run
 
@@ -123,9 +125,18 @@ class RunFolder:
         return other
 
     def load_model(self) -> KDFixMatch:
-        """The trained model."""
-        try:
+        """The trained model.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        with self._reading_model():
             return KDFixMatch.load(self.model)
+
+    @contextlib.contextmanager
+    def _reading_model(self) -> Iterator[None]:
+        try:
+            yield
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"`RUN` must be the folder of a run. Received: {self.model}, which "
@@ -133,8 +144,14 @@ class RunFolder:
             ) from error
 
     def read_class_names(self) -> list[str]:
-        """The classes in the order of their numbers."""
-        return self._class_names.read_text(encoding="utf-8").splitlines()
+        """The classes in the order of their numbers.
+
+        Raises:
+            ValueError: The model cannot be read.
+        """
+        with self._reading_model():
+            names: list[str] = checkpoints.read_settings(self.model)["class_names"]
+        return names
 
     def read_facts(self) -> dict[str, Any]:
         """What `write_facts` wrote last.
@@ -148,7 +165,7 @@ class RunFolder:
         """Writes what a reader wants to know of the run, as JSON."""
         self.path.mkdir(parents=True, exist_ok=True)
         # First, as it is what makes this a run.
-        self._write("run.json", to_json(facts))
+        self._write("run.json", to_json(sealed(facts)))
         self._write("README.txt", _EXPLANATION)
 
     def write_results(self, model: KDFixMatch) -> None:
@@ -166,7 +183,7 @@ class RunFolder:
 
     def write_report(self, contents: dict[str, Any]) -> None:
         """Writes the page of a run, and what it is made of."""
-        self._write(self._report_contents.name, to_json(contents))
+        self._write(self._report_contents.name, to_json(sealed(contents)))
         report.write(contents, self.report)
 
     def read_report(self) -> dict[str, Any]:
@@ -201,14 +218,12 @@ class RunFolder:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content.keys()
-    except (OSError, ValueError, AttributeError) as error:
+        return unsealed(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, RecursionError, ValueError) as error:
         raise ValueError(
             f"`RUN` must be the folder of a run. Received: {path}, which cannot be "
             f"read ({error})"
         ) from error
-    return content
 
 
 def to_json(value: Any) -> str:

@@ -7,6 +7,7 @@ function of seed, epoch and step, so nothing else has to be known.
 """
 
 import contextlib
+import hashlib
 import json
 import secrets
 import shutil
@@ -18,7 +19,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras.files import DAMAGED, UNFINISHED, held, written_aside
+from kdfixmatch_keras.files import (
+    DAMAGED,
+    UNFINISHED,
+    check_archive,
+    held,
+    sealed,
+    unsealed,
+    written_aside,
+)
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 # Epochs that are done, their history by metric, and whether that was all.
@@ -26,6 +35,7 @@ Progress = tuple[int, dict[str, list[float]], bool]
 NOT_STARTED: Progress = (0, {}, False)
 
 _FORMAT = 1
+_TRUSTED_SET, _TRUSTED_SET_OF = "trusted.npz", "trusted.sha256"
 _KEPT = 2
 
 
@@ -36,12 +46,16 @@ class RunState:
         folder: The folder.
         seed: Seed of the training.
         is_new: Whether nothing has been trained yet.
+        training: Digest of what identifies the training.
     """
 
-    def __init__(self, folder: Path, seed: int, is_new: bool) -> None:
+    def __init__(
+        self, folder: Path, seed: int, is_new: bool, training: str = ""
+    ) -> None:
         self.folder = folder
         self.seed = seed
         self.is_new = is_new
+        self.training = training
 
     def restore(self, network: Any) -> Progress:
         """Brings a compiled network to where its training was stopped.
@@ -59,13 +73,13 @@ class RunState:
         """
         for path in reversed(self._checkpoints(network.name)):
             try:
-                with open(path, "rb") as file, np.load(file) as archive:
+                with _opened_archive(path) as archive:
                     facts = json.loads(archive["facts"].tobytes())
                     arrays = [
                         archive[f"variable_{number}"]
                         for number in range(facts["variables"])
                     ]
-                _check_fit(arrays, _variables(network))
+                self._check_fit(facts, arrays, network)
             except DAMAGED as error:
                 # Not in the way of those to come, and there for who wants to look.
                 path.rename(path.with_suffix(".damaged"))
@@ -98,7 +112,13 @@ class RunState:
         self, network: Any, epochs: int, history: Mapping[str, Any], finished: bool
     ) -> None:
         """Writes a checkpoint, and forgets all but the last two of the network."""
-        facts = {"epochs": epochs, "history": history, "finished": finished}
+        facts = {
+            "epochs": epochs,
+            "history": history,
+            "finished": finished,
+            "network": network.name,
+            "training": self.training,
+        }
         _write(self.folder / f"{network.name}-{epochs:06}.npz", network, facts)
         for old in self._checkpoints(network.name)[:-_KEPT]:
             old.unlink()
@@ -119,18 +139,39 @@ class RunState:
 
     def load_trusted_set(self) -> TrustedSet | None:
         """The trusted set that was selected, or None if there is none yet."""
-        path = self.folder / "trusted.npz"
+        path = self.folder / _TRUSTED_SET
         try:
+            # Without what says of which training it is, a set of the same size would be
+            # taken for that of this one.
+            said = (self.folder / _TRUSTED_SET_OF).read_text(encoding="utf-8")
+            if said != self._trusted_set_of():
+                raise ValueError(f"{path} is not what this training has kept.")
             return TrustedSet.load(path)
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             warnings.warn(f"The trusted set is selected again. {error}", stacklevel=2)
             return None
 
     def save_trusted_set(self, trusted_set: TrustedSet) -> None:
         """Keeps the trusted set."""
-        trusted_set.save(self.folder / "trusted.npz")
+        trusted_set.save(self.folder / _TRUSTED_SET)
+        with written_aside(self.folder / _TRUSTED_SET_OF) as aside:
+            aside.write_text(self._trusted_set_of(), encoding="utf-8")
+
+    def _trusted_set_of(self) -> str:
+        content = (self.folder / _TRUSTED_SET).read_bytes()
+        return hashlib.sha256(content + self.training.encode()).hexdigest()
+
+    def _check_fit(
+        self, facts: dict[str, Any], arrays: list[np.ndarray], network: Any
+    ) -> None:
+        shapes = [tuple(array.shape) for array in arrays]
+        wanted = [tuple(variable.shape) for variable in _variables(network)]
+        if shapes != wanted or facts["network"] != network.name:
+            raise ValueError("it is of another network")
+        if facts["training"] != self.training:
+            raise ValueError("it is of another training")
 
     def _checkpoints(self, name: str) -> list[Path]:
         return sorted(self.folder.glob(f"{name}-[0-9]*.npz"))
@@ -173,10 +214,11 @@ def opened(
             seed = found["seed"]
         else:
             seed = secrets.randbelow(2**31) if seed is None else seed
-            content = {"format": _FORMAT, "seed": seed, "identity": identity}
+            found = {"format": _FORMAT, "seed": seed, "identity": identity}
             with written_aside(known) as aside:
-                aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        yield RunState(folder, int(seed or 0), is_new)
+                aside.write_text(json.dumps(sealed(found), indent=1), encoding="utf-8")
+        training = sealed(found)["sha256"]
+        yield RunState(folder, int(seed or 0), is_new, training)
 
 
 def _check_empty(folder: Path, argument: str) -> None:
@@ -196,6 +238,7 @@ def _read_identity(path: Path, argument: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != _FORMAT:
             raise ValueError(f"format {found['format']}, not {_FORMAT}")
+        found = unsealed(found)
         found["identity"].items()
         int(found["seed"])
     except (*DAMAGED, AttributeError) as error:
@@ -247,11 +290,12 @@ def _write(path: Path, network: Any, facts: dict[str, Any]) -> None:
         )
 
 
-def _check_fit(arrays: list[np.ndarray], variables: list[Any]) -> None:
-    shapes = [tuple(array.shape) for array in arrays]
-    wanted = [tuple(variable.shape) for variable in variables]
-    if shapes != wanted:
-        raise ValueError("it is of another network")
+@contextlib.contextmanager
+def _opened_archive(path: Path) -> Iterator[Any]:
+    with open(path, "rb") as file:
+        check_archive(file)
+        with np.load(file) as archive:
+            yield archive
 
 
 class _Checkpoints(keras.callbacks.Callback):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import DAMAGED, written_aside
+from kdfixmatch_keras.files import DAMAGED, check_archive, written_aside
 
 REASONS = (
     "trusted",
@@ -249,6 +249,8 @@ class TrustedSet:
         try:
             # An open file, because numpy leaves one behind when it finds no archive.
             with open(path, "rb") as file:
+                # numpy checks only members that it reads to their end.
+                check_archive(file)
                 archive = np.load(file, allow_pickle=False)
                 if str(archive["file_format"]) != _FILE_FORMAT:
                     raise ValueError(f"its format is {archive['file_format']}")

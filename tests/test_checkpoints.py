@@ -114,6 +114,7 @@ def test_nothing_is_pickled(model, images, tmp_path, monkeypatch):
             "trusted.npz",
             "outer.keras",
             "inner.keras",
+            "SHA256SUMS",
         }
         json.loads(archive.read("settings.json"))
 
