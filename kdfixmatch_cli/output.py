@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from kdfixmatch_keras import validation
+
 
 def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:
     """Checks that a file can be written, and that nothing is lost by it.
@@ -36,14 +38,7 @@ def check_parents(path: Path) -> None:
     Raises:
         ValueError: It is not.
     """
-    for parent in path.absolute().parents:
-        if parent.is_dir():
-            return
-        if parent.exists() or parent.is_symlink():
-            raise ValueError(
-                f"`--output` must lie in a folder. Received: {path}, and {parent} is "
-                "not a folder"
-            )
+    validation.check_output("--output", path)
 
 
 def check_apart(output: Path, inputs: Iterable[Path]) -> None:

@@ -3,6 +3,8 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator
+from inspect import signature
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,9 @@ class Preprocessing(layers.Layer):
         channels: Channels of the output; one channel is repeated to three.
         minimum_side: Smaller images are enlarged to at least this side, in pixels.
         **kwargs: As in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: An argument is not as above.
     """
 
     RANGES = ("unit", "raw", "tf", "torch", "caffe")
@@ -60,8 +65,8 @@ class Preprocessing(layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.pixels = validation.check_choice("pixels", pixels, self.RANGES)
-        self.channels = channels
-        self.minimum_side = minimum_side
+        self.channels = validation.check_integer("channels", channels, 1)
+        self.minimum_side = validation.check_integer("minimum_side", minimum_side, 1)
 
     def _output_side(self, side: int) -> int:
         return max(side, self.minimum_side)
@@ -125,6 +130,11 @@ def check_backbone(backbone: Any, weights: Any) -> None:
                 "`backbone` must be a name, a keras.Model or a callable "
                 f"(input_shape) -> keras.Model. Received: backbone={backbone!r}"
             )
+        if not isinstance(backbone, keras.Model) and not _takes_one(backbone):
+            raise TypeError(
+                "`backbone` must take one argument, the input shape. Received: "
+                f"backbone={backbone!r}, which takes {signature(backbone)}"
+            )
     else:
         validation.check_choice(
             "backbone", backbone, [*OWN_BACKBONES, *application_names()]
@@ -145,7 +155,13 @@ def check_backbone(backbone: Any, weights: Any) -> None:
 
 
 def is_pretrained(backbone: Any, weights: Any) -> bool:
-    """Whether the network starts from trained weights."""
+    """Whether the network starts from trained weights.
+
+    Raises:
+        TypeError: See `check_backbone`.
+        ValueError: See `check_backbone`.
+    """
+    check_backbone(backbone, None)
     return _is_application(backbone) and weights is not None
 
 
@@ -186,8 +202,14 @@ def build_network(
 
     Raises:
         RuntimeError: The ImageNet weights cannot be downloaded.
+        TypeError: `backbone` is neither a name, a model nor a callable, or the callable
+            returns no model.
+        ValueError: An argument is out of range, or the model does not fit the images.
     """
     check_backbone(backbone, weights)
+    input_shape = _check_input_shape(input_shape)
+    num_classes = validation.check_integer("num_classes", num_classes, 2)
+    embedding_dim = validation.check_integer("embedding_dim", embedding_dim, 1)
     with seeded(seed):
         return _build(backbone, input_shape, num_classes, weights, embedding_dim, name)
 
@@ -198,7 +220,11 @@ def seeded(seed: int | None) -> Iterator[None]:
 
     An initializer or a dropout layer without a seed asks Python's `random` for one.
     The state of `random` is put back afterwards, so nobody else's numbers change.
+
+    Raises:
+        ValueError: `seed` is neither None nor an integer of at least 0.
     """
+    seed = validation.check_seed(seed)
     if seed is None:
         # Putting the state back would make every such network the same.
         yield
@@ -234,7 +260,7 @@ def _build(
         elif isinstance(backbone, keras.Model):
             body = keras.models.clone_model(backbone)
             body.set_weights(backbone.get_weights())
-            x = body(x)
+            x = _applied(body, x)
         else:
             body = backbone(input_shape)
             if not isinstance(body, keras.Model):
@@ -242,7 +268,7 @@ def _build(
                     "`backbone` must return a keras.Model for an input shape. "
                     f"Received: {body!r}"
                 )
-            x = body(x)
+            x = _applied(body, x)
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     if len(x.shape) != 2:
@@ -262,6 +288,49 @@ def _build(
         num_classes, kernel_regularizer=penalty, dtype="float32", name="logits"
     )(x)
     return keras.Model(inputs, logits, name=name)
+
+
+def _takes_one(backbone: Callable[..., Any]) -> bool:
+    try:
+        signature(backbone).bind(())
+    except TypeError:
+        return False
+    except ValueError:  # Of what is written in C there may be no signature.
+        pass
+    return True
+
+
+def _check_input_shape(input_shape: Any) -> tuple[int, int, int]:
+    sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    whole = all(isinstance(side, Integral) and int(side) > 0 for side in sides)
+    if len(sides) != 3 or not whole or sides[-1] not in (1, 3):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels) of the images, with 1 or "
+            f"3 channels. Received: input_shape={input_shape!r}"
+        )
+    return int(sides[0]), int(sides[1]), int(sides[2])
+
+
+def _applied(body: keras.Model, x: Any) -> Any:
+    """The output of a user's model on the pixels `x`."""
+    wanted = getattr(body, "input_shape", None)
+    if wanted is not None and (
+        not isinstance(wanted, tuple)
+        or len(wanted) != len(x.shape)
+        or any(w not in (None, own) for w, own in zip(wanted, x.shape, strict=True))
+    ):
+        raise ValueError(
+            f"`backbone` must take pixels of shape {tuple(x.shape[1:])}, that of the "
+            f"images. Received: a model of input_shape={wanted}. Pass image_size=(H, "
+            "W) to resize the images, or a callable that makes a model for a shape."
+        )
+    x = body(x)
+    if not hasattr(x, "shape"):
+        raise ValueError(
+            "`backbone` must have one output. Received: a model with "
+            f"{len(x)}, in a {type(x).__name__}"
+        )
+    return x
 
 
 def _pixels(backbone: str) -> str:

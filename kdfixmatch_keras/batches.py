@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 
 
@@ -18,12 +19,15 @@ class PermutationStream:
 
     Args:
         size: Number of indices, at least 1.
-        key: Integers that fix the sequence.
+        key: Integers of at least 0 that fix the sequence.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
 
     def __init__(self, size: int, key: tuple[int, ...]) -> None:
-        self.size = size
-        self.key = key
+        self.size = validation.check_integer("size", size, 1)
+        self.key = tuple(validation.check_integer("key", part, 0) for part in key)
         # A batch may straddle two permutations, and steps mostly come in order.
         self._permutation = lru_cache(maxsize=4)(self._draw)
 
@@ -31,7 +35,13 @@ class PermutationStream:
         return np.random.default_rng([*self.key, cycle]).permutation(self.size)
 
     def take(self, start: int, count: int) -> np.ndarray:
-        """The int64 indices at positions `start` to `start + count`, `(count,)`."""
+        """The int64 indices at positions `start` to `start + count`, `(count,)`.
+
+        Raises:
+            ValueError: `start` is negative, or `count` is not at least 1.
+        """
+        start = validation.check_integer("start", start, 0)
+        count = validation.check_integer("count", count, 1)
         first, last = start // self.size, (start + count - 1) // self.size
         cycles = [self._permutation(cycle) for cycle in range(first, last + 1)]
         offset = start - first * self.size
@@ -55,7 +65,10 @@ class FixMatchBatches(keras.utils.PyDataset):
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         steps_per_epoch: Batches in an epoch.
-        seed: Integer that fixes every batch.
+        seed: Integer of at least 0 that fixes every batch.
+
+    Raises:
+        ValueError: A number is out of range, or `trusted_labels` are not `(N,)`.
     """
 
     def __init__(
@@ -71,6 +84,16 @@ class FixMatchBatches(keras.utils.PyDataset):
         trusted_steps: int | None = None,
     ) -> None:
         super().__init__(workers=1)
+        batch_size = validation.check_integer("batch_size", batch_size, 1)
+        unlabeled_ratio = validation.check_integer(
+            "unlabeled_ratio", unlabeled_ratio, 1
+        )
+        steps_per_epoch = validation.check_integer(
+            "steps_per_epoch", steps_per_epoch, 1
+        )
+        seed = validation.check_integer("seed", seed, 0)
+        if trusted_labels is not None and unlabeled is not None:
+            _check_labels("trusted_labels", trusted_labels, unlabeled)
         self.labeled = labeled
         self.unlabeled = unlabeled
         self.trusted_labels = trusted_labels
@@ -123,6 +146,9 @@ class ImageBatches(keras.utils.PyDataset):
         images: Source of `N` images.
         labels: int32 `(N,)`, or None.
         batch_size: Images in a batch; the last may have fewer.
+
+    Raises:
+        ValueError: `batch_size` is not at least 1, or `labels` are not `(N,)`.
     """
 
     def __init__(
@@ -133,9 +159,11 @@ class ImageBatches(keras.utils.PyDataset):
         batch_size: int = 256,
     ) -> None:
         super().__init__(workers=1)
+        if labels is not None:
+            _check_labels("labels", labels, images)
         self.images = images
         self.labels = labels
-        self.batch_size = batch_size
+        self.batch_size = validation.check_integer("batch_size", batch_size, 1)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
@@ -147,3 +175,11 @@ class ImageBatches(keras.utils.PyDataset):
         if self.labels is None:
             return (self.images[chosen],)
         return self.images[chosen], self.labels[chosen]
+
+
+def _check_labels(name: str, labels: np.ndarray, images: ImageSource) -> None:
+    if np.shape(labels) != (len(images),):
+        raise ValueError(
+            f"`{name}` must be one integer an image, of shape ({len(images)},). "
+            f"Received: {name}.shape={np.shape(labels)}"
+        )

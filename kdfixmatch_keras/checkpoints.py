@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.files import DAMAGED, written_aside
 from kdfixmatch_keras.trusted_set import TrustedSet
 
@@ -38,9 +39,10 @@ def save(model: Any, path: Any) -> None:
 
     Raises:
         RuntimeError: `model` has not been trained.
+        TypeError: `path` is no path.
         ValueError: Something other than a saved model stands at `path`.
     """
-    path = Path(path)
+    path = validation.check_output("path", path)
     model.serving_network  # noqa: B018 - raises where there is nothing to save
     is_empty_folder = path.is_dir() and not any(path.iterdir())
     if path.exists() and not is_empty_folder and not _is_saved_model(path):
@@ -75,6 +77,7 @@ def load(cls: Any, path: Any) -> Any:
     `keras.config.enable_unsafe_deserialization()`.
 
     Raises:
+        TypeError: `path` is no path.
         ValueError: `path` does not hold a saved model of this version, or one that was
             changed or damaged.
     """
@@ -108,7 +111,7 @@ def read_settings(path: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(path: Any) -> Iterator[Path]:
     """A folder with all that `save` wrote; what is wrong with it names the path."""
-    path = Path(path)
+    path = validation.check_path("path", path)
     try:
         missing = set(FILES) - _names(path)
         if missing:

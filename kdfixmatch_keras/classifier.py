@@ -119,7 +119,9 @@ class ImageClassifier:
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
         self.threshold = thresholds.check(threshold, tau)
-        self.distribution_alignment = bool(distribution_alignment)
+        self.distribution_alignment = validation.check_flag(
+            "distribution_alignment", distribution_alignment
+        )
         self.batch_size = validation.check_integer("batch_size", batch_size, 1)
         self.unlabeled_ratio = validation.check_integer(
             "unlabeled_ratio", unlabeled_ratio, 1
@@ -365,6 +367,7 @@ class ImageClassifier:
         """
         network = self.serving_network
         validation.check_integer("batch_size", batch_size, 1)
+        validation.check_verbose(verbose)
         batches = ImageBatches(
             self._open_images(network, images), batch_size=batch_size
         )
@@ -387,6 +390,7 @@ class ImageClassifier:
         """
         network = self.serving_network
         validation.check_integer("batch_size", batch_size, 1)
+        validation.check_verbose(verbose)
         height, width, channels = network.student.input_shape[1:]
         data = labeled_source(
             images if labels is None else (images, labels),

@@ -23,7 +23,7 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     spool_dataset,
 )
-from kdfixmatch_keras.sources.labels import integer_labels
+from kdfixmatch_keras.sources.labels import check_classes, integer_labels
 
 NAMES = ("digits", "cifar10", "cifar100", "svhn", "food101")
 
@@ -114,10 +114,19 @@ def load(
     Raises:
         ImportError: TensorFlow Datasets is needed and missing.
         RuntimeError: TensorFlow Datasets could not download or read the data set.
+        TypeError: `name` is no string, or `data_dir` no path.
         ValueError: An argument is not as above, or images are not usable.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            "`name` must be a string, one of "
+            f"{', '.join(map(repr, NAMES))} or any name for own images in a "
+            f"`data_dir`. Received: name={name!r}"
+        )
     num_labels = validation.check_integer("num_labels", num_labels, 2)
     seed = validation.check_integer("seed", seed, 0)
+    if data_dir is not None:
+        data_dir = validation.check_path("data_dir", data_dir)
     size = check_image_size(image_size) or _IMAGE_SIZES.get(name)
     train, test = _read(name, data_dir, size)
     indices = draw_labels(train.labels, num_labels, seed, name)
@@ -160,12 +169,10 @@ def draw_labels(
             or an argument is of the wrong kind.
     """
     labels = integer_labels(labels, "labels")
+    if len(labels) == 0:
+        raise ValueError("`labels` must hold at least one label. Received: none")
+    check_classes(labels, None, "labels")
     counts = np.bincount(labels)
-    if len(counts) == 0 or counts.min() == 0:
-        raise ValueError(
-            "`labels` must hold at least one image of each class 0..K-1. Received: "
-            f"images by class={counts.tolist()}"
-        )
     num_labels = validation.check_integer("num_labels", num_labels, 1)
     if not len(counts) <= num_labels <= len(labels):
         raise ValueError(

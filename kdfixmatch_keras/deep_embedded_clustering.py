@@ -41,9 +41,20 @@ def soft_assignment(h: Tensor, centroids: Tensor) -> Tensor:
 
     Returns:
         Soft assignments, shape `(n, K)`, float32, rows summing to 1.
+
+    Raises:
+        ValueError: If the shapes do not fit.
     """
     h = ops.cast(ops.convert_to_tensor(h), "float32")
     centroids = ops.cast(ops.convert_to_tensor(centroids), "float32")
+    if (
+        not len(h.shape) == len(centroids.shape) == 2
+        or h.shape[1] != centroids.shape[1]
+    ):
+        raise ValueError(
+            "`h` and `centroids` must be of shape (n, d) and (K, d). Received: "
+            f"h.shape={tuple(h.shape)}, centroids.shape={tuple(centroids.shape)}"
+        )
     # Explicit differences: |h|^2 - 2 h.m + |m|^2 cancels badly near a centroid.
     differences = ops.expand_dims(h, 1) - ops.expand_dims(centroids, 0)
     kernel = 1.0 / (1.0 + ops.sum(ops.square(differences), axis=-1))
@@ -61,8 +72,16 @@ def target_distribution(q: Tensor) -> Tensor:
 
     Returns:
         Target probabilities, shape `(n, K)`, float32, rows summing to 1.
+
+    Raises:
+        ValueError: If `q` is of another shape.
     """
     q = ops.cast(ops.convert_to_tensor(q), "float32")
+    if len(q.shape) != 2:
+        raise ValueError(
+            "`q` must be soft assignments of shape (n, K). Received: "
+            f"q.shape={tuple(q.shape)}"
+        )
     size = ops.sum(q, axis=0, keepdims=True)
     weight = ops.square(q) / ops.maximum(size, _SMALLEST_PROBABILITY)
     return weight / ops.sum(weight, axis=-1, keepdims=True)
@@ -82,7 +101,9 @@ def check_embeddings(embeddings: Any, num_clusters: int) -> NDArray[Any]:
         ValueError: If the shape is wrong, a value is not finite, or there are
             fewer rows than clusters.
     """
-    array = np.asarray(embeddings)
+    array = validation.check_array(
+        "embeddings", embeddings, "numbers of shape (n, d), one row per sample"
+    )
     if array.dtype != np.float64:
         array = array.astype(np.float32)
     if array.ndim != 2 or array.shape[1] == 0:
@@ -294,6 +315,11 @@ class DeepEmbeddedClustering:
         seed: int | None = None,
     ) -> None:
         self.num_clusters = validation.check_integer("num_clusters", num_clusters, 2)
+        if not isinstance(hidden_units, Sequence) or isinstance(hidden_units, str):
+            raise TypeError(
+                "`hidden_units` must be a list of widths, such as (256, 128). "
+                f"Received: hidden_units={hidden_units!r}"
+            )
         self.hidden_units = tuple(
             validation.check_integer("hidden_units", width, 1) for width in hidden_units
         )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kdfixmatch_keras import validation
@@ -36,7 +35,9 @@ class DistributionAlignment(keras.layers.Layer):
         self, target_distribution: Sequence[float], decay: float = 0.999, **kwargs: Any
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
-        target = np.asarray(target_distribution, "float32")
+        target = validation.check_array(
+            "target_distribution", target_distribution, "K positive numbers"
+        ).astype("float32")
         if target.ndim != 1 or not (target > 0).all() or abs(target.sum() - 1) > 1e-3:
             raise ValueError(
                 "`target_distribution` must be K positive numbers that sum to 1. "
@@ -61,7 +62,16 @@ class DistributionAlignment(keras.layers.Layer):
 
         Returns:
             float32 logits `(n, K)`, whose softmax is the aligned distribution.
+
+        Raises:
+            ValueError: The logits are of another number of classes.
         """
+        size = len(self.target_distribution)
+        if len(logits.shape) != 2 or logits.shape[-1] != size:
+            raise ValueError(
+                f"`logits` must be of shape (n, {size}), a column for each number of "
+                f"`target_distribution`. Received: logits.shape={tuple(logits.shape)}"
+            )
         logits = ops.cast(logits, "float32")
         if training:
             self.num_updates.assign(self.num_updates + 1)

@@ -45,12 +45,20 @@ def export_network(
         format: `"tf_saved_model"` or `"onnx"`.
 
     Raises:
-        ValueError: `format` is unknown, or `path` is not as above.
+        TypeError: An argument is of the wrong kind.
+        ValueError: `format` is unknown, `path` is not as above, or there are not as
+            many names as classes.
         RuntimeError: Keras runs on another backend than TensorFlow.
         ImportError: A package that writes ONNX is missing.
     """
     validation.check_choice("format", format, FORMATS)
-    path = Path(path)
+    path = validation.check_output("path", path)
+    if not isinstance(network, keras.Model) or not hasattr(network, "input_shape"):
+        raise TypeError(
+            "`network` must be a functional keras.Model, such as the `teacher` of a "
+            f"FixMatch. Received: network of type {type(network).__name__}"
+        )
+    names = validation.check_names("class_names", class_names, network.output_shape[-1])
     if format == "onnx":
         _check_new_file(path)
     else:
@@ -63,16 +71,21 @@ def export_network(
         )
     if format == "onnx":
         onnx_export.check_packages()
-        model = onnx_export.build_model(network, class_names)
+        model = onnx_export.build_model(network, names)
         with written_aside(path) as temporary:
             temporary.write_bytes(model.SerializeToString())
     else:
-        archive = _build_archive(network, class_names)
+        archive = _build_archive(network, names)
         with written_aside(path) as temporary:
             archive.write_out(str(temporary), verbose=False)
 
 
 def _check_new_folder(path: Path) -> None:
+    if path.suffix == ".onnx":
+        raise ValueError(
+            "`path` must be a folder, which is what a SavedModel is. Received: "
+            f"path={str(path)!r}. Pass format='onnx' for an ONNX file."
+        )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
             f"`path` must be a new or an empty folder. Received: path={str(path)!r}"

@@ -8,11 +8,37 @@ from keras import ops
 
 from kdfixmatch_keras import augmentation, losses, thresholds, validation
 from kdfixmatch_keras.augmentation.pixels import to_uint8
+from kdfixmatch_keras.augmentation.weak import check_images
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
 from kdfixmatch_keras.moving_average import warmed_up_decay
 from kdfixmatch_keras.top_class_share import TopClassShare
 
 TEACHERS = ("ema", "shared")
+
+
+def check_student(student: Any) -> None:
+    """Checks that a model can be the student of a network.
+
+    Raises:
+        TypeError: It is no `keras.Model`.
+        ValueError: It is not functional, or has no layer named `"embedding"`.
+    """
+    if not isinstance(student, keras.Model):
+        raise TypeError(
+            "`student` must be a keras.Model, as `backbones.build_network` makes "
+            f"it. Received: student={student!r}"
+        )
+    names = [layer.name for layer in student.layers]
+    if "embedding" not in names:
+        raise ValueError(
+            '`student` must have a layer named "embedding" before its logits. '
+            f"Received: layers {names}"
+        )
+    if not student.built:
+        raise ValueError(
+            "`student` must be built, as a functional model is. Received: "
+            f"student={student!r}"
+        )
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -107,17 +133,7 @@ class FixMatch(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(student, keras.Model):
-            raise TypeError(
-                "`student` must be a keras.Model, as `backbones.build_network` makes "
-                f"it. Received: student={student!r}"
-            )
-        names = [layer.name for layer in student.layers]
-        if "embedding" not in names:
-            raise ValueError(
-                '`student` must have a layer named "embedding" before its logits. '
-                f"Received: layers {names}"
-            )
+        check_student(student)
         policy = student.get_layer("embedding").dtype_policy.name
         if policy != self.dtype_policy.name:
             raise ValueError(
@@ -148,6 +164,8 @@ class FixMatch(keras.Model):
                 f"`class_distribution` must have {num_classes} numbers, one for each "
                 f"class. Received: {class_distribution!r}"
             )
+        if num_unlabeled is not None:
+            num_unlabeled = validation.check_integer("num_unlabeled", num_unlabeled, 1)
         self.num_unlabeled = num_unlabeled
         self.threshold = thresholds.get(
             threshold,
@@ -200,6 +218,8 @@ class FixMatch(keras.Model):
             [0, 1], how much each target counts.
         """
         if not isinstance(inputs, dict):
+            # Keras would cast floats in [0, 1] to black.
+            check_images(inputs)
             if training:
                 weak = self._weak_view(inputs, training)
                 return self.probabilities(self.student(weak, training=True))
@@ -239,11 +259,13 @@ class FixMatch(keras.Model):
         return ops.softmax(ops.cast(logits, "float32"), axis=-1)
 
     def _weak_view(self, images: Any, training: bool) -> Any:
-        return to_uint8(self.weak_augmentation(images, training=training))
+        views = self.weak_augmentation(images, training=training)
+        return to_uint8(views, images, "weak_augmentation")
 
     def _strong_view(self, images: Any, training: bool) -> Any:
         weak = self._weak_view(images, training)
-        return to_uint8(self.strong_augmentation(weak, training=training))
+        views = self.strong_augmentation(weak, training=training)
+        return to_uint8(views, images, "strong_augmentation")
 
     def targets(self, logits: Any, weight: Any, trusted: Any) -> tuple[Any, Any, Any]:
         """Heuristic 1: the target of each unlabeled image, and how much it counts.
@@ -363,6 +385,8 @@ class FixMatch(keras.Model):
         A student's images count three times, as the way back costs about two ways
         forward; a teacher's count once.
         """
+        validation.check_integer("num_labeled", num_labeled, 0)
+        validation.check_integer("num_unlabeled", num_unlabeled, 0)
         return 3 * (num_labeled + num_unlabeled) + num_unlabeled
 
     def start_from(self, other: "FixMatch", share: float = 1.0) -> None:
@@ -372,8 +396,26 @@ class FixMatch(keras.Model):
             other: Network of the same shape.
             share: How far, in [0, 1]: 1 copies the weights of `other`, 0 keeps those
                 of this student.
+
+        Raises:
+            TypeError: `other` is no network.
+            ValueError: `other` is of another shape, or `share` out of range.
         """
         share = validation.check_fraction("share", share)
+        if not isinstance(other, FixMatch):
+            raise TypeError(
+                "`other` must be a FixMatch network. "
+                f"Received: other of type {type(other).__name__}"
+            )
+        shapes = [
+            [tuple(weight.shape) for weight in network.student.weights]
+            for network in (other, self)
+        ]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "`other` must have the architecture of this network, as its weights "
+                "are taken over. Received: weights of other shapes"
+            )
         weights = [
             share * theirs + (1.0 - share) * own
             for theirs, own in zip(

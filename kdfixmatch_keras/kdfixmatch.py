@@ -270,8 +270,10 @@ class KDFixMatch(ImageClassifier):
         steps_per_epoch = validation.check_steps(steps_per_epoch)
         options: dict[str, Any] = {
             "steps_per_epoch": steps_per_epoch,
-            "verbose": verbose,
+            "verbose": validation.check_verbose(verbose),
         }
+        if run_dir is not None:
+            run_dir = validation.check_output("run_dir", run_dir)
         callbacks = stage_callbacks.check(callbacks)
         data = self.load_data(labeled, unlabeled, validation_data)
         if outer is not None:
@@ -431,6 +433,11 @@ class KDFixMatch(ImageClassifier):
         Args:
             path: A file name ending in `.zip`, or a folder. It is replaced if it
                 holds a saved model, and refused if it holds anything else.
+
+        Raises:
+            RuntimeError: Nothing has been trained yet.
+            TypeError: `path` is no path.
+            ValueError: Something else stands at `path`.
         """
         checkpoints.save(self, path)
 

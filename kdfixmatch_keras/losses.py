@@ -36,6 +36,8 @@ Tensor = Any
 
 _SMALLEST_PROBABILITY = 1e-7
 
+_REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none")
+
 
 class _HardTargetLoss(keras.losses.Loss):
     """Base of the losses of this module: turns predictions into log-probabilities.
@@ -46,8 +48,10 @@ class _HardTargetLoss(keras.losses.Loss):
     """
 
     def __init__(self, from_logits: bool, reduction: str | None, name: str) -> None:
+        if reduction is not None:
+            validation.check_choice("reduction", reduction, _REDUCTIONS, "None")
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        self.from_logits = from_logits
+        self.from_logits = validation.check_flag("from_logits", from_logits)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Computes the loss of each sample.
@@ -72,6 +76,13 @@ class _HardTargetLoss(keras.losses.Loss):
                 "`y_true` must be integer labels of shape (n,) and `y_pred` must be "
                 "of shape (n, K) with K >= 2. Turn one-hot labels into integers with "
                 "`argmax(axis=-1)`. Received: "
+                f"y_true.shape={tuple(y_true.shape)}, "
+                f"y_pred.shape={tuple(y_pred.shape)}"
+            )
+        sizes = {y_true.shape[0], y_pred.shape[0]} - {None}
+        if len(sizes) > 1:
+            raise ValueError(
+                "`y_true` must hold a label for each row of `y_pred`. Received: "
                 f"y_true.shape={tuple(y_true.shape)}, "
                 f"y_pred.shape={tuple(y_pred.shape)}"
             )
@@ -406,8 +417,14 @@ def per_sample(loss: Any, y_true: Tensor, y_pred: Tensor) -> Tensor:
         Loss of each sample, shape `(n,)`, in the dtype of the loss.
 
     Raises:
+        TypeError: If `loss` is no loss.
         ValueError: If the loss does not give one value per sample.
     """
+    if not isinstance(loss, keras.losses.Loss):
+        raise TypeError(
+            "`loss` must be a `keras.losses.Loss` object, as `losses.get` makes one of "
+            f"a name. Received: loss={loss!r}"
+        )
     values = loss.call(
         ops.convert_to_tensor(y_true, dtype=loss.dtype),
         ops.convert_to_tensor(y_pred, dtype=loss.dtype),

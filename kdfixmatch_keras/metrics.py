@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdfixmatch_keras import validation
+
 CALIBRATION_BINS = 15
 
 
@@ -39,11 +41,7 @@ def evaluate_predictions(
 
     matrix, truth = _check(probabilities, labels)
     num_classes = matrix.shape[1]
-    if len(class_names) != num_classes:
-        raise ValueError(
-            f"`class_names` must have {num_classes} entries, one for each column of "
-            f"`probabilities`. Received: {len(class_names)} entries"
-        )
+    class_names = validation.check_names("class_names", class_names, num_classes)
     predicted = matrix.argmax(axis=1)
     classes = np.arange(num_classes)
     columns = precision_recall_fscore_support(
@@ -51,7 +49,7 @@ def evaluate_predictions(
     )
     per_class = [
         {
-            "class": str(name),
+            "class": name,
             "precision": _number(precision),
             "recall": _number(recall),
             "f1": _number(f1),
@@ -80,7 +78,7 @@ def expected_calibration_error(
     Args:
         probabilities: Class probabilities, float `(n, K)`, n at least 1.
         labels: True classes, integers `(n,)` in [0, K).
-        num_bins: Number of bins in (0, 1].
+        num_bins: Number of bins in (0, 1], at least 1.
 
     Raises:
         ValueError: The arguments do not belong together, or there is no image.
@@ -88,6 +86,7 @@ def expected_calibration_error(
     Reference:
         - [Guo et al., 2017](https://arxiv.org/abs/1706.04599), equation 3
     """
+    num_bins = validation.check_integer("num_bins", num_bins, 1)
     matrix, truth = _check(probabilities, labels)
     confidence = matrix.max(axis=1)
     gap = (matrix.argmax(axis=1) == truth) - confidence
@@ -99,13 +98,9 @@ def expected_calibration_error(
 def _check(
     probabilities: Any, labels: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    matrix = np.asarray(probabilities, np.float64)
-    truth = np.asarray(labels)
-    if matrix.ndim != 2 or 0 in matrix.shape or not np.isfinite(matrix).all():
-        raise ValueError(
-            "`probabilities` must be finite numbers of shape (n, K) of at least one "
-            f"image. Received: probabilities.shape={matrix.shape}"
-        )
+    validation.check_probabilities("probabilities", probabilities)
+    matrix = np.asarray(probabilities).astype(np.float64)
+    truth = validation.check_array("labels", labels, "integers")
     if truth.shape != matrix.shape[:1] or truth.dtype.kind not in "iu":
         raise ValueError(
             f"`labels` must be integers of shape {matrix.shape[:1]}, one for each row "

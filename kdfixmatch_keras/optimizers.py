@@ -1,6 +1,7 @@
 """The optimizers of the two reference set-ups, and their schedule."""
 
 import math
+from inspect import Parameter, signature
 from typing import Any
 
 import keras
@@ -20,14 +21,19 @@ class FixMatchSchedule(keras.optimizers.schedules.LearningRateSchedule):
         initial_learning_rate: Learning rate of the first step.
         num_steps: Steps of the whole training; the rate is constant afterwards.
 
+    Raises:
+        ValueError: An argument is not positive.
+
     Reference:
         - [Sohn et al., 2020](https://arxiv.org/abs/2001.07685), section 2.4
     """
 
     def __init__(self, initial_learning_rate: float, num_steps: int) -> None:
         super().__init__()
-        self.initial_learning_rate = initial_learning_rate
-        self.num_steps = num_steps
+        self.initial_learning_rate = validation.check_number(
+            "initial_learning_rate", initial_learning_rate, 0, math.inf, "(0, infinity)"
+        )
+        self.num_steps = validation.check_integer("num_steps", num_steps, 1)
 
     def __call__(self, step: Any) -> Any:
         """The learning rate of `step`."""
@@ -63,15 +69,11 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
         ValueError: Keras knows no optimizer of that name.
         TypeError: `optimizer` is neither a name nor an optimizer.
     """
+    num_steps = validation.check_integer("num_steps", num_steps, 1)
     if optimizer is not None:
         if isinstance(optimizer, str):
-            names = {
-                name.lower()
-                for name, kind in vars(keras.optimizers).items()
-                if isinstance(kind, type) and name != "Optimizer"
-            }
             validation.check_choice(
-                "optimizer", optimizer.lower(), names, "a Keras optimizer"
+                "optimizer", optimizer.lower(), _names(), "a Keras optimizer"
             )
         elif not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(
@@ -84,3 +86,20 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
         return keras.optimizers.Adam(7e-5, weight_decay=5e-4)
     schedule = FixMatchSchedule(BASE_LEARNING_RATE, num_steps)
     return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
+
+
+def _names() -> list[str]:
+    """Names of the optimizers that can be made without arguments."""
+    return sorted(
+        name.lower()
+        for name, kind in vars(keras.optimizers).items()
+        if isinstance(kind, type) and name != "Optimizer" and not _needs_arguments(kind)
+    )
+
+
+def _needs_arguments(kind: type) -> bool:
+    return any(
+        parameter.default is Parameter.empty
+        and parameter.kind is Parameter.POSITIONAL_OR_KEYWORD
+        for parameter in signature(kind).parameters.values()
+    )

@@ -1,11 +1,11 @@
 """The figure of a run: accuracies, losses, mask rate, and the trusted set."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.files import written_aside
 
 STAGE_COLORS = {"outer": "tab:orange", "inner": "tab:blue"}
@@ -33,18 +33,28 @@ def plot_run(
 
     Raises:
         RuntimeError: `model` has not been trained.
+        TypeError: An argument is of the wrong kind.
+        ValueError: An accuracy is not in [0, 1], there are not as many true labels as
+            unlabeled images, or no picture can be written to `path`.
     """
+    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.figure import Figure
 
-    if model.trusted_set is None:
-        raise RuntimeError("`model` must be trained. Call `fit` first.")
+    validation.check_trained(model)
+    validation.check_accuracies(accuracies)
+    path = validation.check_output_file("path", path)
+    if path.suffix.lower()[1:] not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(
+            "`path` must end in the suffix of a picture, such as .png, .svg or .pdf. "
+            f"Received: path={str(path)!r}"
+        )
     figure = Figure(figsize=(11, 8), layout="constrained")
     panels = figure.subplots(2, 2)
     _draw_accuracy(panels[0, 0], model, accuracies)
     _draw_losses(panels[0, 1], model)
     _draw_mask_rate(panels[1, 0], model)
     _draw_trusted_set(panels[1, 1], model, true_labels)
-    with written_aside(Path(path)) as temporary:
+    with written_aside(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 

@@ -38,10 +38,31 @@ def predict_files(
         files: Image files of any size.
         batch_size: Files in a batch.
 
-    Yields:
+    Returns:
         The batches, in order.
+
+    Raises:
+        TypeError: `network` or `files` is of the wrong kind.
+        ValueError: `batch_size` is not an integer of at least 1.
     """
-    validation.check_integer("batch_size", batch_size, 1)
+    if not isinstance(network, FixMatch):
+        raise TypeError(
+            "`network` must be a FixMatch network, such as the `inner` of a "
+            f"KDFixMatch. Received: network of type {type(network).__name__}"
+        )
+    if not isinstance(files, Sequence) or isinstance(files, str | bytes):
+        raise TypeError(
+            "`files` must be a list of paths. Received: files of type "
+            f"{type(files).__name__}"
+        )
+    paths = [validation.check_path("files", file) for file in files]
+    batch_size = validation.check_integer("batch_size", batch_size, 1)
+    return _predict(network, paths, batch_size)
+
+
+def _predict(
+    network: FixMatch, files: list[Path], batch_size: int
+) -> Iterator[PredictedBatch]:
     image_shape: tuple[int, int, int] = network.student.input_shape[1:]
 
     def decode(start: int) -> tuple[list[Path], npt.NDArray[np.uint8], dict[Path, str]]:

@@ -54,6 +54,20 @@ class Threshold(keras.layers.Layer):
         """
         raise NotImplementedError
 
+    def check_probabilities(self, probabilities: Any) -> None:
+        """Checks the shape of what `call` is given.
+
+        Raises:
+            ValueError: It is not `(M, K)`.
+        """
+        shape = tuple(probabilities.shape)
+        classes = getattr(self, "num_classes", None)
+        if len(shape) != 2 or classes not in (None, shape[1]):
+            raise ValueError(
+                f"`probabilities` must be of shape (M, {classes or 'K'}), a row for "
+                f"each image. Received: probabilities.shape={shape}"
+            )
+
     def auxiliary_loss(self, strong_logits: Any, weights: Any) -> Any:
         """The term of this threshold in the loss, after `call` on the same batch.
 
@@ -91,6 +105,7 @@ class FixedThreshold(Threshold):
 
     def call(self, probabilities: Any, index: Any, training: bool = False) -> Any:
         """Weights 0 or 1; see `Threshold.call`. `index` is not used."""
+        self.check_probabilities(probabilities)
         return ops.cast(ops.max(probabilities, axis=-1) >= self.tau, "float32")
 
     def get_config(self) -> dict[str, Any]:
@@ -143,6 +158,7 @@ class FlexMatchThreshold(Threshold):
 
         Of an image that is twice in the batch, one confident class is remembered.
         """
+        self.check_probabilities(probabilities)
         confidence = ops.max(probabilities, axis=-1)
         labels = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
         memory = ops.convert_to_tensor(self.memory)
@@ -240,6 +256,7 @@ class FreeMatchThreshold(_AveragingThreshold):
 
     def call(self, probabilities: Any, index: Any, training: bool = False) -> Any:
         """Weights 0 or 1; see `Threshold.call`. `index` is not used."""
+        self.check_probabilities(probabilities)
         confidence = ops.max(probabilities, axis=-1)
         labels = ops.argmax(probabilities, axis=-1)
         if training:
@@ -321,6 +338,7 @@ class SoftMatchThreshold(_AveragingThreshold):
 
     def call(self, probabilities: Any, index: Any, training: bool = False) -> Any:
         """Weights in (0, 1]; see `Threshold.call`. `index` is not used."""
+        self.check_probabilities(probabilities)
         decay = self._next_decay() if training else None
         if training:
             follow(self.distribution, ops.mean(probabilities, axis=0), decay)

@@ -12,7 +12,6 @@ Every vector here is dense: position `i` is unlabeled sample `i`, confident or n
 import csv
 import dataclasses
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +29,13 @@ REASONS = (
 )
 
 _FILE_FORMAT = "kdfixmatch_keras.TrustedSet.1"
+
+_DTYPES: dict[str, Any] = {
+    "pseudo_labels": np.int32,
+    "confidence": np.float32,
+    "cluster": np.int32,
+    "trusted": np.bool_,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -49,7 +55,8 @@ class TrustedSet:
         num_classes: Number K of classes.
 
     Raises:
-        ValueError: If the arrays differ in length, or contradict one another.
+        ValueError: If the arrays differ in length, are not as above, or contradict
+            one another.
     """
 
     pseudo_labels: NDArray[np.int32]
@@ -61,17 +68,11 @@ class TrustedSet:
 
     def __post_init__(self) -> None:
         """Copies, converts and checks the arrays."""
-        dtypes = {
-            "pseudo_labels": np.int32,
-            "confidence": np.float32,
-            "cluster": np.int32,
-            "trusted": np.bool_,
-        }
-        for name, dtype in dtypes.items():
-            array: NDArray[Any] = np.array(getattr(self, name), dtype=dtype)
+        for name, dtype in _DTYPES.items():
+            array = _converted(name, getattr(self, name), dtype)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        shapes = {name: getattr(self, name).shape for name in dtypes}
+        shapes = {name: getattr(self, name).shape for name in _DTYPES}
         if len(set(shapes.values())) != 1 or self.trusted.ndim != 1:
             raise ValueError(
                 "`pseudo_labels`, `confidence`, `cluster` and `trusted` must be of "
@@ -80,12 +81,29 @@ class TrustedSet:
         object.__setattr__(
             self, "tau_select", validation.check_fraction("tau_select", self.tau_select)
         )
-        object.__setattr__(self, "num_classes", int(self.num_classes))
+        object.__setattr__(
+            self,
+            "num_classes",
+            validation.check_integer("num_classes", self.num_classes, 1),
+        )
         labels = self.pseudo_labels
         if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:
             raise ValueError(
                 f"`pseudo_labels` must be in [0, {self.num_classes}). "
                 f"Received: values from {labels.min()} to {labels.max()}"
+            )
+        confidence = self.confidence
+        # Rounded probabilities may sum to a little more than 1.
+        highest = 1 + validation.ROW_SUM_TOLERANCE
+        if not ((confidence >= 0) & (confidence <= highest)).all():
+            raise ValueError(
+                "`confidence` must be probabilities in [0, 1]. Received: values from "
+                f"{confidence.min():g} to {confidence.max():g}"
+            )
+        if self.cluster.size and self.cluster.min() < -1:
+            raise ValueError(
+                "`cluster` must be at least 0, or -1 for none. Received: values from "
+                f"{self.cluster.min()}"
             )
         stray = int((self.trusted & ~(self.confident & (self.cluster >= 0))).sum())
         if stray:
@@ -186,7 +204,7 @@ class TrustedSet:
         Raises:
             ValueError: If `true_labels` is not an integer per unlabeled sample.
         """
-        truth = np.asarray(true_labels)
+        truth = validation.check_array("true_labels", true_labels, "integers")
         if truth.shape != self.trusted.shape or truth.dtype.kind not in "iu":
             raise ValueError(
                 "`true_labels` must be one integer per unlabeled sample, of shape "
@@ -222,10 +240,15 @@ class TrustedSet:
 
         Args:
             path: File to write, conventionally `*.npz`; replaced if it exists.
+
+        Raises:
+            TypeError: If `path` is no path.
+            ValueError: If a folder stands there.
         """
+        path = validation.check_output_file("path", path)
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         with (
-            written_aside(pathlib.Path(path)) as aside,
+            written_aside(path) as aside,
             # numpy appends ".npz" to a name, but not to an open file.
             open(aside, "wb") as file,
         ):
@@ -245,6 +268,7 @@ class TrustedSet:
             FileNotFoundError: If there is no such file.
             ValueError: If the file is damaged or something else.
         """
+        path = validation.check_path("path", path)
         names = [field.name for field in dataclasses.fields(cls)]
         try:
             # An open file, because numpy leaves one behind when it finds no archive.
@@ -283,22 +307,22 @@ class TrustedSet:
             class_names: Names of the classes, length K, written in place of numbers.
 
         Raises:
-            ValueError: If a list of names has the wrong length.
+            ValueError: If a list of names has the wrong length, or a folder stands at
+                `path`.
+            TypeError: If names are not strings, or `path` is no path.
         """
-        for argument, given, size in (
-            ("names", names, self.num_unlabeled),
-            ("class_names", class_names, self.num_classes),
-        ):
-            if given is not None and len(given) != size:
-                raise ValueError(
-                    f"`{argument}` must have {size} entries. "
-                    f"Received: {len(given)} entries"
-                )
+        path = validation.check_output_file("path", path)
+        if names is not None:
+            names = validation.check_names("names", names, self.num_unlabeled)
+        if class_names is not None:
+            class_names = validation.check_names(
+                "class_names", class_names, self.num_classes
+            )
         header = ["index", "pseudo_label", "confidence", "cluster", "trusted", "reason"]
         if names is not None:
             header.insert(1, "name")
         with (
-            written_aside(pathlib.Path(path)) as aside,
+            written_aside(path) as aside,
             open(aside, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
@@ -316,6 +340,23 @@ class TrustedSet:
                 if names is not None:
                     row.insert(1, names[index])
                 writer.writerow(row)
+
+
+def _converted(name: str, value: Any, dtype: Any) -> NDArray[Any]:
+    """A copy of an array in another dtype that can hold its values."""
+    array = validation.check_array(name, value)
+    kind = np.dtype(dtype).kind
+    wanted = {"i": "integers", "f": "numbers", "b": "booleans"}[kind]
+    fits = array.dtype.kind in {"i": "iu", "f": "iufV", "b": "b"}[kind]
+    if kind == "i" and fits and array.size:
+        limits = np.iinfo(dtype)
+        fits = limits.min <= array.min() and array.max() <= limits.max
+    if array.size and not fits:
+        raise ValueError(
+            f"`{name}` must be {wanted} that {np.dtype(dtype).name} can hold. "
+            f"Received: dtype={array.dtype}, values from {array.min()} to {array.max()}"
+        )
+    return array.astype(dtype)
 
 
 def _share(part: int, whole: int) -> float:

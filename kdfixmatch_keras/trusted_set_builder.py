@@ -17,7 +17,6 @@ from kdfixmatch_keras import clustering as clusterings
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.trusted_set import TrustedSet
 
-_ROW_SUM_TOLERANCE = 1e-3
 _MAX_CLASSES_NAMED = 20
 _ASSIGNMENTS = ("majority", "hungarian")
 
@@ -59,6 +58,7 @@ class TrustedSetBuilder:
         if num_clusters is not None:
             validation.check_integer("num_clusters", num_clusters, 2)
         # A wrong name or seed is better refused here than after a day of training.
+        validation.check_seed(seed)
         if clustering is not None:
             clusterings.get(clustering, num_clusters or 2, seed)
         self.clustering = clustering
@@ -143,41 +143,12 @@ class TrustedSetBuilder:
 def _check_predictions(
     probabilities: Any, embeddings: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    # One precision for all that follows, so that half precision is accepted and a
-    # stored confidence compares with the threshold as it did here.
-    probabilities = np.asarray(probabilities).astype(np.float32)
-    embeddings = np.asarray(embeddings).astype(np.float32)
-    for name, array, least in (
-        ("probabilities", probabilities, 2),
-        ("embeddings", embeddings, 1),
-    ):
-        if array.ndim != 2 or len(array) < 1 or array.shape[1] < least:
-            raise ValueError(
-                f"`{name}` must have 2 dimensions, at least 1 row (one per unlabeled "
-                f"sample) and at least {least} columns. "
-                f"Received: {name}.shape={array.shape}"
-            )
-        if not np.isfinite(array).all():
-            bad = int((~np.isfinite(array)).any(axis=1).sum())
-            raise ValueError(
-                f"`{name}` must be finite. The outer network may have diverged: lower "
-                f"its learning rate. Received: {bad} of {len(array)} rows with NaN or "
-                "infinity"
-            )
+    probabilities = validation.check_probabilities("probabilities", probabilities)
+    embeddings = validation.check_matrix("embeddings", embeddings)
     if len(probabilities) != len(embeddings):
         raise ValueError(
             "`probabilities` and `embeddings` must have a row for each of the same "
             f"samples. Received: {len(probabilities)} and {len(embeddings)} rows"
-        )
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    off = (np.abs(sums - 1) > _ROW_SUM_TOLERANCE) | (probabilities < 0).any(axis=1)
-    if off.any():
-        row = int(off.argmax())
-        raise ValueError(
-            "`probabilities` must not be negative and must sum to 1 in every row. "
-            f"Apply a softmax to logits. Received: {int(off.sum())} wrong rows, the "
-            f"first is row {row} with sum {sums[row]:.6g} and smallest value "
-            f"{probabilities[row].min():.6g}"
         )
     return probabilities, embeddings
 
@@ -192,16 +163,20 @@ def _own_num_clusters(clusterer: Any) -> int:
 
 
 def _check_clusters(clusters: Any, count: int) -> NDArray[np.int32]:
-    clusters = np.asarray(clusters)
+    clusters = validation.check_array(
+        "clustering.fit_predict", clusters, "what returns integers"
+    )
     if (
         clusters.shape != (count,)
         or clusters.dtype.kind not in "iu"
         or clusters.min() < -1
+        or clusters.max() > np.iinfo(np.int32).max
     ):
         raise ValueError(
             "`clustering.fit_predict` must return an integer of at least -1 for each "
             f"of the {count} samples it was given. Received: an array of shape "
             f"{clusters.shape} and dtype {clusters.dtype}"
+            + (f", from {clusters.min()} to {clusters.max()}" if clusters.size else "")
         )
     return np.asarray(clusters, np.int32)
 

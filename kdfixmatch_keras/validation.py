@@ -3,12 +3,21 @@
 import difflib
 import hashlib
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 # As many as a reader looks through.
 MAX_CHOICES = 15
+# How far from 1 probabilities of half precision may sum.
+ROW_SUM_TOLERANCE = 1e-3
+
+VERBOSE = ("auto", 0, 1, 2)
 
 
 def check_number(
@@ -46,18 +55,51 @@ def check_non_negative(name: str, value: Any) -> float:
     return check_number(name, value, 0, math.inf, "[0, infinity)")
 
 
-def check_integer(name: str, value: Any, minimum: int) -> int:
-    """Returns `value` as an int if it is an integer of at least `minimum`.
+def check_integer(
+    name: str, value: Any, minimum: int, maximum: int | None = None
+) -> int:
+    """Returns `value` as an int if it is an integer from `minimum` to `maximum`.
 
     Raises:
         ValueError: `value` is not such an integer.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+    valid = isinstance(value, Integral) and not isinstance(value, bool)
+    if valid:
+        valid = minimum <= int(value) and (maximum is None or int(value) <= maximum)
+    if not valid:
+        interval = f"of at least {minimum}"
+        if maximum is not None:
+            interval = f"in [{minimum}, {maximum}]"
         raise ValueError(
-            f"`{name}` must be an integer of at least {minimum}. "
-            f"Received: {name}={value!r}"
+            f"`{name}` must be an integer {interval}. Received: {name}={value!r}"
         )
     return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Returns `value` if it is True or False.
+
+    Raises:
+        TypeError: It is something else. What is merely true, such as the text "no",
+            would be taken for True.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)
+
+
+def check_verbose(verbose: Any) -> Any:
+    """Returns `verbose` if Keras knows what it means.
+
+    Raises:
+        ValueError: It does not, and would print as much as it can.
+    """
+    if isinstance(verbose, str | Integral | np.bool_) and verbose in VERBOSE:
+        return verbose
+    raise ValueError(
+        '`verbose` must be "auto", 0 (silent), 1 (a progress bar) or 2 (a line an '
+        f"epoch). Received: verbose={verbose!r}"
+    )
 
 
 def check_steps(steps_per_epoch: Any) -> int | None:
@@ -76,11 +118,12 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     if callbacks is None:
         return []
     if not isinstance(callbacks, list | tuple) or not all(
-        hasattr(callback, "set_model") for callback in callbacks
+        hasattr(callback, "set_model") and not isinstance(callback, type)
+        for callback in callbacks
     ):
         raise TypeError(
-            "`callbacks` must be a list of Keras callbacks. "
-            f"Received: callbacks={callbacks!r}"
+            "`callbacks` must be a list of Keras callbacks, objects and not their "
+            f"classes. Received: callbacks={callbacks!r}"
         )
     return list(callbacks)
 
@@ -117,6 +160,197 @@ def check_choice(
     raise ValueError(
         f"`{name}` must be one of {known}. Received: {name}={value!r}{hint}"
     )
+
+
+def check_array(name: str, value: Any, what: str = "numbers") -> NDArray[Any]:
+    """Returns `value` as an array of booleans, integers or floats, of any shape.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: An array, or lists of numbers.
+        what: What the argument must be, for the message.
+
+    Raises:
+        ValueError: It holds something else, or rows of differing lengths.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must be {what}. Received: rows of differing lengths"
+        ) from error
+    # Those of half precision on an accelerator, such as bfloat16, are of kind "V".
+    if array.dtype.kind not in "biufV":
+        raise ValueError(
+            f"`{name}` must be {what}. Received: {name}.shape={array.shape}, "
+            f"dtype={array.dtype}"
+        )
+    return array
+
+
+def check_probabilities(name: str, value: Any) -> NDArray[np.float32]:
+    """Returns class probabilities as a float32 array of shape (n, K).
+
+    Args:
+        name: Name of the argument, for the message.
+        value: Probabilities, shape `(n, K)` of at least one sample and two classes.
+
+    Raises:
+        ValueError: They are not finite, or a row is no distribution.
+    """
+    matrix = check_matrix(name, value, least_columns=2)
+    sums = matrix.sum(axis=1, dtype=np.float64)
+    off = (np.abs(sums - 1) > ROW_SUM_TOLERANCE) | (matrix < 0).any(axis=1)
+    if off.any():
+        row = int(off.argmax())
+        raise ValueError(
+            f"`{name}` must not be negative and must sum to 1 in every row. "
+            f"Apply a softmax to logits. Received: {int(off.sum())} wrong rows, the "
+            f"first is row {row} with sum {sums[row]:.6g} and smallest value "
+            f"{matrix[row].min():.6g}"
+        )
+    return matrix
+
+
+def check_matrix(name: str, value: Any, least_columns: int = 1) -> NDArray[np.float32]:
+    """Returns what a network made of n samples as a float32 array of n rows.
+
+    Raises:
+        ValueError: It is of another shape, or not finite.
+    """
+    # One precision for all that follows, so that half precision is accepted and a
+    # stored confidence compares with the threshold as it did here.
+    what = "numbers, one row per sample"
+    matrix = check_array(name, value, what).astype(np.float32)
+    if matrix.ndim != 2 or len(matrix) < 1 or matrix.shape[1] < least_columns:
+        raise ValueError(
+            f"`{name}` must have 2 dimensions, at least 1 row (one per sample) and at "
+            f"least {least_columns} columns. Received: {name}.shape={matrix.shape}"
+        )
+    if not np.isfinite(matrix).all():
+        bad = int((~np.isfinite(matrix)).any(axis=1).sum())
+        raise ValueError(
+            f"`{name}` must be finite. The network that made them may have diverged: "
+            f"lower its learning rate. Received: {bad} of {len(matrix)} rows with NaN "
+            "or infinity"
+        )
+    return matrix
+
+
+def check_names(name: str, value: Any, count: int | None = None) -> list[str]:
+    """Returns names as a list of strings.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: A list, tuple or array of strings.
+        count: How many there must be; None for any number.
+
+    Raises:
+        TypeError: It is something else, such as one string.
+        ValueError: There are more or fewer.
+    """
+    names = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
+        raise TypeError(
+            f"`{name}` must be a list of strings. Received: {name}={value!r}"
+        )
+    strange = [entry for entry in names if not isinstance(entry, str)]
+    if strange:
+        raise TypeError(
+            f"`{name}` must be a list of strings. Received: {strange[0]!r} among them"
+        )
+    if count is not None and len(names) != count:
+        raise ValueError(
+            f"`{name}` must have {count} entries. Received: {len(names)} entries"
+        )
+    return list(names)
+
+
+def check_trained(model: Any) -> None:
+    """Checks that a model is a `KDFixMatch` after `fit`.
+
+    Raises:
+        TypeError: It is something else.
+        RuntimeError: It has not been trained.
+    """
+    if not hasattr(model, "trusted_set") or not hasattr(model, "inner"):
+        raise TypeError(
+            "`model` must be a trained KDFixMatch. "
+            f"Received: model of type {type(model).__name__}"
+        )
+    if model.trusted_set is None or model.inner is None:
+        raise RuntimeError("`model` must be trained. Call `fit` first.")
+
+
+def check_accuracies(accuracies: Any) -> None:
+    """Checks accuracies by method, or None.
+
+    Raises:
+        TypeError: They are no dictionary.
+        ValueError: One is not in [0, 1].
+    """
+    if accuracies is None:
+        return
+    if not isinstance(accuracies, Mapping):
+        raise TypeError(
+            "`accuracies` must be a dictionary of accuracies by method. "
+            f"Received: accuracies={accuracies!r}"
+        )
+    for method, accuracy in accuracies.items():
+        check_fraction(f"accuracies[{method!r}]", accuracy)
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Returns `value` as a `Path`, whether or not there is something.
+
+    Raises:
+        TypeError: It is no path.
+        ValueError: It is empty, which would stand for the current folder.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise TypeError(
+            f"`{name}` must be a path, a string or a `pathlib.Path`. "
+            f"Received: {name}={value!r}"
+        )
+    if not os.fspath(value):
+        raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
+    return Path(value)
+
+
+def check_output(name: str, value: Any) -> Path:
+    """Returns the path of what is to be written, which there may be or not.
+
+    Raises:
+        TypeError: It is no path.
+        ValueError: What is above it is no folder.
+    """
+    path = check_path(name, value)
+    for parent in path.absolute().parents:
+        if os.path.isdir(parent):
+            break
+        if os.path.lexists(parent):
+            raise ValueError(
+                f"`{name}` must lie in a folder. Received: {path}, and {parent} is not "
+                "a folder"
+            )
+    return path
+
+
+def check_output_file(name: str, value: Any) -> Path:
+    """Returns the path of a file to write, which is replaced if it exists.
+
+    Raises:
+        TypeError: It is no path.
+        ValueError: A folder stands there, whose files would be lost, or what is above
+            it is no folder.
+    """
+    path = check_output(name, value)
+    if os.path.isdir(path):
+        raise ValueError(
+            f"`{name}` must be a file, new or to replace. Received: "
+            f"{name}={str(path)!r}, which is a folder"
+        )
+    return path
 
 
 def derive_seed(seed: int | None, purpose: str) -> int | None:

@@ -56,9 +56,9 @@ def test_a_calibrated_coin_has_no_error():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (([0.5, 0.5], [0], NAMES), "`probabilities` must be"),
-        (([[]], [0], []), "`probabilities` must be"),
-        (([[np.nan, 1.0]], [0], NAMES), "`probabilities` must be"),
+        (([0.5, 0.5], [0], NAMES), "`probabilities` must"),
+        (([[]], [0], []), "`probabilities` must"),
+        (([[np.nan, 1.0]], [0], NAMES), "`probabilities` must"),
         ((PROBABILITIES, [0], NAMES), "`labels` must be integers"),
         ((PROBABILITIES, [0.0, 1.0, 2.0], NAMES), "`labels` must be integers"),
         ((PROBABILITIES, [0, 1, 3], NAMES), r"`labels` must be in \[0, 3\)"),

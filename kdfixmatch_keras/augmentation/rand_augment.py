@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.augmentation import operations
 from kdfixmatch_keras.augmentation.weak import check_images
 
@@ -90,12 +91,8 @@ class RandAugment(keras.layers.Layer):
         self, num_ops: int = 2, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(num_ops, int) or num_ops < 1:
-            raise ValueError(
-                f"`num_ops` must be a positive integer. Received: num_ops={num_ops}"
-            )
-        self.num_ops = num_ops
-        self.seed = seed
+        self.num_ops = validation.check_integer("num_ops", num_ops, 1)
+        self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
@@ -118,7 +115,11 @@ class RandAugment(keras.layers.Layer):
         Returns:
             int32 tensor of shape `(num_ops, n)`; entry `(r, i)` is the index into
             `OPERATION_NAMES` of what image `i` gets in round `r`.
+
+        Raises:
+            ValueError: If `count` is not an integer of at least 1.
         """
+        count = validation.check_integer("count", count, 1)
         slots, _ = self._draw(count)
         share = ops.shape(slots)[1] // _NUM_OPERATIONS
         return ops.argsort(slots, axis=1)[:, :count] // share
@@ -183,19 +184,9 @@ class Cutout(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0.0 <= max_fraction <= 1.0:
-            raise ValueError(
-                "`max_fraction` must be in [0, 1]. "
-                f"Received: max_fraction={max_fraction}"
-            )
-        if not isinstance(fill_value, int) or not 0 <= fill_value <= 255:
-            raise ValueError(
-                "`fill_value` must be an integer in [0, 255]. "
-                f"Received: fill_value={fill_value}"
-            )
-        self.max_fraction = max_fraction
-        self.fill_value = fill_value
-        self.seed = seed
+        self.max_fraction = validation.check_fraction("max_fraction", max_fraction)
+        self.fill_value = validation.check_integer("fill_value", fill_value, 0, 255)
+        self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:

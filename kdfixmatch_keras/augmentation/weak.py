@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kdfixmatch_keras import validation
+
 # keras.ops tensors have no common static type across backends.
 Tensor = Any
 
@@ -72,8 +74,9 @@ class FlipAndShift(keras.layers.Layer):
         uint8 tensor of the shape of `images`.
 
     Raises:
-        ValueError: If `max_shift` is outside its range or `images` are not uint8 of
-            rank 4.
+        ValueError: If `max_shift` or `seed` is outside its range or `images` are not
+            uint8 of rank 4.
+        TypeError: If `flip` is neither True nor False.
 
     Example:
         >>> weak = FlipAndShift(seed=0)
@@ -92,13 +95,11 @@ class FlipAndShift(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0.0 <= max_shift <= 0.5:
-            raise ValueError(
-                f"`max_shift` must be in [0, 0.5]. Received: max_shift={max_shift}"
-            )
-        self.flip = flip
-        self.max_shift = max_shift
-        self.seed = seed
+        self.flip = validation.check_flag("flip", flip)
+        self.max_shift = validation.check_number(
+            "max_shift", max_shift, 0, 0.5, "[0, 0.5]"
+        )
+        self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
@@ -151,6 +152,11 @@ def check_images(images: Tensor, channels: tuple[int, ...] | None = None) -> Non
     Raises:
         ValueError: If the dtype, the rank or the number of channels is wrong.
     """
+    if not hasattr(images, "dtype"):
+        raise ValueError(
+            "`images` must be a uint8 array or tensor. Received: "
+            f"type={type(images).__name__}"
+        )
     dtype = keras.backend.standardize_dtype(images.dtype)
     if dtype != "uint8":
         raise ValueError(f"`images` must be uint8. Received: images.dtype={dtype}")

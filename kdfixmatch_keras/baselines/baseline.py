@@ -48,6 +48,9 @@ class Baseline(ImageClassifier):
         epochs = validation.check_integer("epochs", epochs, 1)
         steps_per_epoch = validation.check_steps(steps_per_epoch)
         callbacks = validation.check_callbacks(callbacks)
+        verbose = validation.check_verbose(verbose)
+        if run_dir is not None:
+            run_dir = validation.check_output("run_dir", run_dir)
         data = self.load_data(labeled, unlabeled, validation_data)
         if steps_per_epoch is None:
             steps_per_epoch = self.steps_of_one_pass(data)

@@ -6,6 +6,7 @@ import keras
 
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.baselines.pseudo_label_network import PseudoLabelNetwork
+from kdfixmatch_keras.fixmatch import check_student
 
 DROPOUT_LAYER = "dropout_before_logits"
 
@@ -37,6 +38,7 @@ class NoisyStudentNetwork(PseudoLabelNetwork):
         **kwargs: Any,
     ) -> None:
         dropout = validation.check_number("dropout", dropout, 0, 1, "[0, 1)")
+        check_student(student)
         if DROPOUT_LAYER not in [layer.name for layer in student.layers]:
             student = _with_dropout(
                 student, dropout, validation.derive_seed(seed, "dropout")

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import losses
+from kdfixmatch_keras import losses, validation
 from kdfixmatch_keras.baselines.unlabeled_term_network import UnlabeledTermNetwork
 
 
@@ -35,4 +35,6 @@ class PseudoLabelNetwork(UnlabeledTermNetwork):
     @staticmethod
     def passes_per_batch(num_labeled: int, num_unlabeled: int) -> int:
         """What a batch costs; see `FixMatch`. No teacher sees the images."""
+        validation.check_integer("num_labeled", num_labeled, 0)
+        validation.check_integer("num_unlabeled", num_unlabeled, 0)
         return 3 * (num_labeled + num_unlabeled)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.report import (
     embedding_map,
     evaluation,
@@ -56,10 +57,13 @@ def collect(
 
     Raises:
         RuntimeError: `model` or `supervised` has not been trained.
-        ValueError: The images or classes are not those of the model.
+        TypeError: An argument is of the wrong kind.
+        ValueError: The images or classes are not those of the model, or an accuracy is
+            not in [0, 1].
     """
-    if model.trusted_set is None or model.inner is None:
-        raise RuntimeError("`model` must be trained. Call `fit` first.")
+    validation.check_trained(model)
+    validation.check_accuracies(accuracies)
+    _check_kinds(labeled, unlabeled, test)
     networks = {"outer": model.outer, "inner": model.inner}
     if supervised is not None:
         networks = {"supervised": supervised.serving_network, **networks}
@@ -101,6 +105,20 @@ def collect(
     }
     contents["warnings"] = warning_signs.find(contents)
     return contents
+
+
+def _check_kinds(labeled: Any, unlabeled: Any, test: Any) -> None:
+    for argument, images, kind in (
+        ("labeled", labeled, LabeledImages),
+        ("unlabeled", unlabeled, ImageSource),
+        ("test", test, LabeledImages | None),
+    ):
+        if not isinstance(images, kind):
+            maker = "unlabeled" if kind is ImageSource else "labeled"
+            raise TypeError(
+                f"`{argument}` must be images as `sources.{maker}_source` opens them. "
+                f"Received: {argument} of type {type(images).__name__}"
+            )
 
 
 def _check(

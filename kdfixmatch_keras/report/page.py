@@ -1,13 +1,14 @@
 """From what `collect` gathered to a page of HTML, without images or Keras."""
 
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from statistics import median
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.files import written_aside
 from kdfixmatch_keras.report import charts, values
 from kdfixmatch_keras.report.values import FORMAT
@@ -89,10 +90,13 @@ def write(contents: dict[str, Any], path: Any) -> None:
         path: File to write, conventionally `*.html`; replaced if it exists.
 
     Raises:
-        ValueError: `contents` is something else, or of another version.
+        TypeError: `path` is no path.
+        ValueError: `contents` is something else, or of another version; or a folder
+            stands at `path`.
     """
+    path = validation.check_output_file("path", path)
     page = render(contents)
-    with written_aside(Path(path)) as aside:
+    with written_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")
 
 

@@ -46,7 +46,7 @@ class ArraySource(ImageSource):
     ) -> None:
         """Checks the array and reads no pixel, unless to report a NaN."""
         size = check_image_size(image_size)
-        check_channels(channels)
+        channels = check_channels(channels)
         self.images = _channels_last(images, argument)
         height, width, own_channels = self.images.shape[1:]
         super().__init__((*(size or (height, width)), channels or own_channels))

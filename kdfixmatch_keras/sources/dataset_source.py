@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import integer_labels
@@ -68,12 +69,20 @@ def spool_dataset(
         `labeled`.
 
     Raises:
+        TypeError: If `dataset` is none, or `labeled` is no boolean.
         ValueError: If the dataset is infinite or empty, its elements are not as
             above, images are not uint8, sizes differ and `image_size` is `None`, or
             labels are not integers.
     """
     size = check_image_size(image_size)
-    check_channels(channels)
+    channels = check_channels(channels)
+    validation.check_flag("labeled", labeled)
+    validation.check_integer("memory_bytes", memory_bytes, 0)
+    if not is_dataset(dataset):
+        raise TypeError(
+            f"`{argument}` must be a tf.data.Dataset. Received: "
+            f"type={type(dataset).__name__}"
+        )
     _check_finite(dataset, argument)
     _check_structure(dataset.element_spec, labeled, argument)
     labels: list[npt.NDArray[np.int64]] = []

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -87,8 +87,10 @@ class FolderSource(ImageSource):
             area.
 
     Raises:
+        TypeError: If an argument is of the wrong kind.
         ValueError: If there is no such folder or no image, an image cannot be read
-            and `on_error` is `"raise"`, or sizes differ and `image_size` is `None`.
+            and `on_error` is `"raise"`, sizes differ and `image_size` is `None`, or a
+            file does not lie in `root`.
     """
 
     def __init__(
@@ -105,13 +107,17 @@ class FolderSource(ImageSource):
     ) -> None:
         """Reads every header, and every image unless `read_once`."""
         size = check_image_size(image_size)
-        check_channels(channels)
+        channels = check_channels(channels)
         validation.check_choice("on_error", on_error, ON_ERROR)
+        validation.check_integer("cache_bytes", cache_bytes, 0)
+        validation.check_flag("read_once", read_once)
         if isinstance(folder_or_files, (str, os.PathLike)):
-            root = check_folder(folder_or_files, argument)
+            folder = validation.check_path(argument, folder_or_files)
+            root = check_folder(folder, argument)
             self.files = find_images(root)
         else:
-            self.files = [Path(file) for file in folder_or_files]
+            self.files = _checked_files(folder_or_files, argument)
+            root = None if root is None else validation.check_path("root", root)
         if not self.files:
             raise ValueError(
                 f"`{argument}` must hold at least one image, in a file that ends in "
@@ -281,6 +287,15 @@ def _reason(file: Path, error: Exception) -> str:
     return f"damaged ({type(error).__name__}: {error})"
 
 
+def _checked_files(files: Any, argument: str) -> list[Path]:
+    if not isinstance(files, Sequence) or isinstance(files, bytes):
+        raise TypeError(
+            f"`{argument}` must be the path of a folder, or a list of paths of images. "
+            f"Received: type={type(files).__name__}"
+        )
+    return [validation.check_path(argument, file) for file in files]
+
+
 def _common_parent(files: list[Path]) -> str:
     # Of absolute paths: relative ones have none in common with them.
     return os.path.commonpath([file.absolute().parent for file in files])
@@ -288,6 +303,12 @@ def _common_parent(files: list[Path]) -> str:
 
 def _relative_names(files: list[Path], root: PathLike) -> list[str]:
     base = Path(root).absolute()
+    for file in files:
+        if not file.absolute().is_relative_to(base):
+            raise ValueError(
+                "`root` must be a folder that holds all files. Received: "
+                f"root={str(root)!r} and {file}"
+            )
     return [file.absolute().relative_to(base).as_posix() for file in files]
 
 

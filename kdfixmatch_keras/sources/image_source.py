@@ -5,6 +5,7 @@ import abc
 import numpy as np
 import numpy.typing as npt
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.sources.pixels import Images
 
 
@@ -73,7 +74,9 @@ class ImageSource(abc.ABC):
             IndexError: If an index is out of range.
             ValueError: If `indices` is not a 1-D integer array.
         """
-        positions = np.asarray(indices)
+        positions = validation.check_array(
+            "indices", indices, "a 1-D array of integers"
+        )
         if positions.ndim == 1 and positions.size == 0:
             return np.empty(0, dtype=np.int64)
         if positions.ndim != 1 or positions.dtype.kind not in "iu":

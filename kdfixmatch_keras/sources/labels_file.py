@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdfixmatch_keras.sources.folder_source import FolderSource
+from kdfixmatch_keras import validation
+from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     PathLike,
     check_folder,
@@ -19,6 +20,7 @@ from kdfixmatch_keras.sources.image_files import (
     printable,
 )
 from kdfixmatch_keras.sources.labels import check_class_name, check_no_class_empty
+from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
 COLUMNS = ["file", "label"]
@@ -59,10 +61,17 @@ def split_folder(
         The labeled images and the unlabeled ones.
 
     Raises:
+        TypeError: If an argument is of the wrong kind.
         ValueError: If the CSV file is not as described, names a file that is not there
             or the same file twice, or spells a label in two ways that differ only in
             case or in Unicode normalization; or images cannot be read.
     """
+    check_image_size(image_size)
+    channels = check_channels(channels)
+    validation.check_choice("on_error", on_error, ON_ERROR)
+    validation.check_flag("allow_single", allow_single)
+    folder = validation.check_path(folder_argument, folder)
+    labels_file = validation.check_path(file_argument, labels_file)
     root = check_folder(folder, folder_argument)
     files, labels = read_labels_file(
         labels_file, root, allow_single=allow_single, argument=file_argument

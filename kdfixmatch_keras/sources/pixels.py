@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from kdfixmatch_keras import validation
+
 Images = npt.NDArray[np.uint8]
 
 # ITU-R 601 luma in 16-bit fixed point: bit for bit what Pillow's "L" mode computes.
@@ -53,12 +55,15 @@ def check_channels(channels: int | None) -> int | None:
     Raises:
         ValueError: If `channels` is anything else.
     """
-    if channels not in (None, 1, 3):
+    if channels is None:
+        return None
+    whole = isinstance(channels, (int, np.integer)) and not isinstance(channels, bool)
+    if not whole or channels not in (1, 3):
         raise ValueError(
             "`channels` must be 1 (grayscale), 3 (RGB) or None for those of the "
             f"data. Received: channels={channels!r}"
         )
-    return channels
+    return int(channels)
 
 
 def check_uint8(images: npt.NDArray[Any], argument: str) -> None:
@@ -109,7 +114,24 @@ def resize(image: Images, size: tuple[int, int]) -> Images:
 
     Returns:
         uint8 array of shape (height, width, c).
+
+    Raises:
+        ValueError: If an argument is not as described.
     """
+    if check_image_size(size) is None:
+        raise ValueError("`size` must be (height, width). Received: size=None")
+    image = validation.check_array("image", image, "pixels")
+    check_uint8(image, "image")
+    if image.ndim != 3 or image.shape[-1] not in (1, 3) or 0 in image.shape:
+        raise ValueError(
+            "`image` must be one image of shape (h, w, c), with c 1 or 3. Received: "
+            f"image.shape={image.shape}"
+        )
+    return _resized(image, size)
+
+
+def _resized(image: Images, size: tuple[int, int]) -> Images:
+    """`resize` of what has been checked."""
     if image.shape[:2] == tuple(size):
         return image
     plain = image[..., 0] if image.shape[-1] == 1 else image
@@ -152,5 +174,5 @@ def conform(images: Images, image_shape: tuple[int, int, int]) -> Images:
         return images
     result = np.empty((len(images), *image_shape), dtype=np.uint8)
     for position, image in enumerate(images):
-        result[position] = resize(image, image_shape[:2])
+        result[position] = _resized(image, image_shape[:2])
     return result

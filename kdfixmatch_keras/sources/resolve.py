@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kdfixmatch_keras import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
-from kdfixmatch_keras.sources.folder_source import FolderSource
+from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     EXTENSIONS,
     check_folder,
@@ -82,10 +83,15 @@ def labeled_source(
         ValueError: If images or labels are not as described.
     """
     check_image_size(image_size)
-    check_channels(channels)
-    names = None if class_names is None else list(class_names)
+    channels = check_channels(channels)
+    validation.check_choice("on_error", on_error, ON_ERROR)
+    names = (
+        None
+        if class_names is None
+        else validation.check_names("class_names", class_names)
+    )
     if isinstance(data, (str, os.PathLike)):
-        folder = check_folder(data, argument)
+        folder = check_folder(validation.check_path(argument, data), argument)
         return _labeled_folder(
             folder,
             names,
@@ -96,8 +102,7 @@ def labeled_source(
             argument=argument,
         )
     if isinstance(data, LabeledImages):
-        _check_labeled_images(data, image_size, channels, names, argument)
-        return data
+        return _checked_labeled_images(data, image_size, channels, names, argument)
     images: ImageSource
     if is_dataset(data):
         images, labels = spool_dataset(
@@ -151,7 +156,8 @@ def unlabeled_source(
         ValueError: If its images are not as described.
     """
     size = check_image_size(image_size)
-    check_channels(channels)
+    channels = check_channels(channels)
+    validation.check_choice("on_error", on_error, ON_ERROR)
     if isinstance(data, ImageSource):
         height, width, own_channels = data.image_shape
         wanted = (*(size or (height, width)), channels or own_channels)
@@ -183,15 +189,21 @@ def unlabeled_source(
     )
 
 
-def _check_labeled_images(
+def _checked_labeled_images(
     data: LabeledImages,
     image_size: Sequence[int] | None,
     channels: int | None,
     class_names: list[str] | None,
     argument: str,
-) -> None:
+) -> LabeledImages:
+    if not isinstance(data.images, ImageSource):
+        raise TypeError(
+            f"`{argument}` must hold its images in an ImageSource, as "
+            "`unlabeled_source` makes one. Received: LabeledImages whose images are of "
+            f"type={_type(data.images)}"
+        )
     unlabeled_source(data.images, image_size, channels, argument=argument)
-    own_names = list(data.class_names)
+    own_names = validation.check_names(f"{argument}.class_names", data.class_names)
     if class_names is not None and own_names != class_names:
         raise ValueError(
             f"`{argument}` must have the classes {class_names}. Received: "
@@ -204,14 +216,17 @@ def _check_labeled_images(
             f"{len(data.images)} images and {len(labels)} labels"
         )
     check_classes(labels, own_names, argument)
+    if not isinstance(data.labels, np.ndarray) or data.labels.ndim != 1:
+        data = replace(data, labels=labels.astype(np.int32))
     if class_names is not None:
-        return
+        return data
     if len(own_names) < 2:
         raise ValueError(
             f"`{argument}` must hold images of at least two classes. Received: "
             f"LabeledImages of the classes {own_names}"
         )
     check_no_class_empty(labels.tolist(), own_names, argument)
+    return data
 
 
 def _labeled_folder(

@@ -19,12 +19,18 @@ class SubsetSource(ImageSource):
         indices: As given, int64.
 
     Raises:
+        TypeError: If `source` is no source.
         IndexError: If an index is out of range.
         ValueError: If `indices` is not a 1-D integer array.
     """
 
     def __init__(self, source: ImageSource, indices: npt.ArrayLike) -> None:
         """Checks the indices and reads no pixel."""
+        if not isinstance(source, ImageSource):
+            raise TypeError(
+                "`source` must be an ImageSource, as `unlabeled_source` makes one. "
+                f"Received: type={type(source).__name__}"
+            )
         self.source = source
         self.indices = source.check_indices(indices)
         names = source.names
