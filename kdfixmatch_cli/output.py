@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdfixmatch_keras import validation
+from kdfixmatch_keras.files import check_writable
 
 
 def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:
@@ -16,6 +17,7 @@ def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:
 
     Raises:
         ValueError: Something else is there, or there can be no such file.
+        OSError: Nothing can be written there.
     """
     check_parents(path)
     if path.exists() and not path.is_file():
@@ -33,12 +35,16 @@ def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:
 
 
 def check_parents(path: Path) -> None:
-    """Checks that what is above a path is a folder, as far as there is something.
+    """Checks that something can be written at a path, where nothing may be yet.
 
     Raises:
-        ValueError: It is not.
+        ValueError: What is above it is no folder.
+        OSError: Nothing can be written there.
     """
     validation.check_output("--output", path)
+    # A folder that is there may be writable where the one above it is not.
+    if not path.is_dir():
+        check_writable(next(p for p in path.absolute().parents if p.is_dir()))
 
 
 def check_apart(output: Path, inputs: Iterable[Path]) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import keras
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import DAMAGED, written_aside
+from kdfixmatch_keras.files import DAMAGED, standing, written_aside
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 FORMAT_VERSION = 1
@@ -41,6 +40,7 @@ def save(model: Any, path: Any) -> None:
         RuntimeError: `model` has not been trained.
         TypeError: `path` is no path.
         ValueError: Something other than a saved model stands at `path`.
+        OSError: The disk does not take it. What stood at `path` still does.
     """
     path = validation.check_output("path", path)
     model.serving_network  # noqa: B018 - raises where there is nothing to save
@@ -50,23 +50,19 @@ def save(model: Any, path: Any) -> None:
             "`path` must be new, or a saved model to replace. "
             f"Received: path={str(path)!r}, which holds something else"
         )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    is_archive = path.suffix == ".zip"
+    with written_aside(path) as temporary:
+        folder = temporary.with_name("members") if is_archive else temporary
+        folder.mkdir()
         (folder / SETTINGS).write_text(json.dumps(_settings(model), indent=2))
         model.trusted_set.save(folder / TRUSTED_SET)
         for network in NETWORKS:
             getattr(model, network).save(folder / f"{network}.keras")
         (folder / SUMS).write_text(_sums(folder), encoding="utf-8")
-        with written_aside(path) as temporary:
-            if path.suffix == ".zip":
-                with zipfile.ZipFile(temporary, "w") as archive:
-                    for member in FILES:
-                        archive.write(folder / member, member)
-            else:
-                # Not `copytree`: it would copy the mode of a private folder.
-                temporary.mkdir()
+        if is_archive:
+            with zipfile.ZipFile(temporary, "w") as archive:
                 for member in FILES:
-                    shutil.copy(folder / member, temporary)
+                    archive.write(folder / member, member)
 
 
 def load(cls: Any, path: Any) -> Any:
@@ -111,7 +107,7 @@ def read_settings(path: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(path: Any) -> Iterator[Path]:
     """A folder with all that `save` wrote; what is wrong with it names the path."""
-    path = validation.check_path("path", path)
+    path = standing(validation.check_path("path", path))
     try:
         missing = set(FILES) - _names(path)
         if missing:

@@ -1,4 +1,8 @@
-"""Writing so that a reader sees all of a result or none of it, and reading it so."""
+"""Writing so that a reader sees all of a result or none of it, and reading it so.
+
+Where the disk does not take it, an error says what could not be written, why, and what
+helps.
+"""
 
 import contextlib
 import errno
@@ -31,6 +35,21 @@ DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+# What helps against errors of a disk, by their number.
+_FREE = "Free space there, or choose another folder."
+_FULL = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EFBIG: "Choose a file system that takes larger files, or raise `ulimit -f`.",
+}
+_FORBIDDEN = {
+    errno.EACCES: "Choose a folder that you may write to.",
+    errno.EPERM: "Choose a folder that you may write to.",
+    errno.EROFS: "Choose another folder.",
+}
+_REMEDIES = _FULL | _FORBIDDEN
+_SENTENCE = "Cannot write"
 
 
 # Name in a sealed dictionary of the digest of the rest.
@@ -85,24 +104,124 @@ def written_aside(path: Path) -> Iterator[Path]:
     If the writing fails, nothing has changed and nothing is left behind. A file or
     folder that stood at `path` is replaced. What was written is on the disk before it
     is moved, so that losing power leaves the old or the new. No folder can be exchanged
-    at once: a process that is killed then may leave the old as `.<name>.replaced`.
+    at once: a process that is killed then may leave the old under a name that
+    `standing` finds.
 
     Args:
         path: File or folder to write; missing parent folders are created.
 
     Yields:
         A path that does not exist yet, with the suffixes of `path`.
+
+    Raises:
+        OSError: The disk is full, or does not let write; see `writing`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=UNFINISHED, ignore_cleanup_errors=True
-    ) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        _sync(temporary)
-        _replace(temporary, path)
-        _sync_entry(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        old = standing(path)
+        if old != path:
+            os.replace(old, path)
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=UNFINISHED, ignore_cleanup_errors=True
+        ) as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            _sync(temporary)
+            _replace(temporary, path)
+            _sync_entry(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path, remedy: str | None = None) -> Iterator[None]:
+    """Makes what a disk refuses a sentence with the place, the cause and a remedy.
+
+    Other errors pass, also those of files that are read meanwhile.
+
+    Args:
+        path: File or folder that is written.
+        remedy: A sentence; None for what helps in general.
+
+    Raises:
+        OSError: Of the same number, and so of the same class, as what was raised; also
+            where TensorFlow or HDF5 raised an error of their own.
+    """
+    try:
+        yield
+    # Of whatever class: see above.
+    except Exception as error:
+        number = _refusal(error, path)
+        if number is None or _is_sentence(error):
+            raise
+        cause = os.strerror(number)
+        remedy = remedy or _REMEDIES.get(number, "Choose another place.")
+        raise OSError(
+            number, f"{_SENTENCE} {path}: {cause[:1].lower()}{cause[1:]}. {remedy}"
+        ) from error
+
+
+def error_of_disk(error: BaseException) -> int | None:
+    """Number of the error of a disk that an exception tells of, None if of none."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    # TensorFlow and HDF5 only pass on the words of the operating system.
+    message = str(error)
+    return next((n for n in _REMEDIES if os.strerror(n) in message), None)
+
+
+def _refusal(error: BaseException, path: Path) -> int | None:
+    """Number of an error, if it is that of writing to a path."""
+    number = error_of_disk(error)
+    if number in _FULL or (number is not None and _is_about(error, path)):
+        return number
+    return None if error.__cause__ is None else _refusal(error.__cause__, path)
+
+
+def _is_about(error: BaseException, path: Path) -> bool:
+    if not isinstance(error, OSError):
+        return UNFINISHED in str(error) or str(path) in str(error)
+    own = [Path(path).absolute(), _name_while_replaced(path).absolute()]
+    for name in (error.filename, error.filename2):
+        if name is None:
+            continue
+        there = Path(os.fsdecode(name)).absolute()
+        if UNFINISHED in str(there) or own[0].is_relative_to(there):
+            return True
+        if any(there.is_relative_to(here) for here in own):
+            return True
+    return False
+
+
+def _is_sentence(error: BaseException) -> bool:
+    """Whether `writing` has been there, and not for a part of what is written aside."""
+    message = str(getattr(error, "strerror", ""))
+    return message.startswith(_SENTENCE) and UNFINISHED not in message
+
+
+def check_writable(folder: Path) -> None:
+    """Writes to a folder and removes it again, before more depends on it.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED):
+        pass
+
+
+def remove_remains(folder: Path) -> None:
+    """Removes what killed processes left of writing to a folder that this one holds."""
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(unfinished)
+
+
+def standing(path: Path) -> Path:
+    """Where the file or folder of a path is: there, unless a kill kept it away."""
+    old = _name_while_replaced(path)
+    return old if old.exists() and not path.exists() else path
+
+
+def _name_while_replaced(path: Path) -> Path:
+    return path.parent / f".{path.name}.replaced"
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -112,7 +231,7 @@ def _replace(source: Path, target: Path) -> None:
         os.replace(source, target)
         return
     # Beside it, so that a process that is killed here leaves the old one to be found.
-    old = target.with_name(f".{target.name}.replaced")
+    old = _name_while_replaced(target)
     _remove(old)
     os.replace(target, old)
     try:
@@ -121,7 +240,9 @@ def _replace(source: Path, target: Path) -> None:
     except BaseException:
         os.replace(old, target)
         raise
-    _remove(old)
+    # The new one is there; the next that replaces it tries again.
+    with contextlib.suppress(OSError):
+        _remove(old)
 
 
 def _remove(path: Path) -> None:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from kdfixmatch_keras import checkpoints, report
-from kdfixmatch_keras.files import UNFINISHED, sealed, unsealed, written_aside
+from kdfixmatch_keras.files import (
+    UNFINISHED,
+    check_writable,
+    sealed,
+    unsealed,
+    writing,
+    written_aside,
+)
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.plots import plot_run
 
@@ -67,6 +74,7 @@ class RunFolder:
 
         Raises:
             ValueError: There is a file, or a folder that holds something else.
+            OSError: Nothing can be written to the folder.
         """
         run = cls(path)
         is_folder = run.path.is_dir()
@@ -76,6 +84,8 @@ class RunFolder:
                 f"Received: {argument}={str(path)!r}, which "
                 + ("holds something else" if is_folder else "is a file")
             )
+        if is_folder:
+            check_writable(run.path)
         return run
 
     @classmethod
@@ -121,7 +131,8 @@ class RunFolder:
         path = self.path.resolve()
         names = (path.with_name(f"{path.name}-{n}") for n in itertools.count(1))
         other = next(name for name in names if not name.exists())
-        path.rename(other)
+        with writing(path):
+            path.rename(other)
         return other
 
     def load_model(self) -> KDFixMatch:
@@ -163,7 +174,8 @@ class RunFolder:
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Writes what a reader wants to know of the run, as JSON."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         # First, as it is what makes this a run.
         self._write("run.json", to_json(sealed(facts)))
         self._write("README.txt", _EXPLANATION)

@@ -3,16 +3,19 @@
 TensorFlow is not imported: whoever passes a dataset has done so.
 """
 
+import contextlib
 import os
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras import validation
+from kdfixmatch_keras.files import writing
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import integer_labels
@@ -73,6 +76,7 @@ def spool_dataset(
         ValueError: If the dataset is infinite or empty, its elements are not as
             above, images are not uint8, sizes differ and `image_size` is `None`, or
             labels are not integers.
+        OSError: If the disk does not take the file.
     """
     size = check_image_size(image_size)
     channels = check_channels(channels)
@@ -145,16 +149,22 @@ class _Spool:
 
     def discard(self) -> None:
         if self._file is not None:
-            self._file.close()
+            # On a full disk it still has something to write.
+            with contextlib.suppress(OSError):
+                self._file.close()
             _remove(self._file.name)
 
     def _flush(self) -> None:
-        if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(
-                prefix="kdfixmatch_", suffix=".uint8", delete=False
-            )
-        for images in self._chunks:
-            self._file.write(images.data)
+        remedy = "Set the environment variable TMPDIR to a folder with more space."
+        with writing(Path(tempfile.gettempdir()), remedy):
+            if self._file is None:
+                self._file = tempfile.NamedTemporaryFile(
+                    prefix="kdfixmatch_", suffix=".uint8", delete=False
+                )
+            for images in self._chunks:
+                self._file.write(images.data)
+            # What is still in memory is written here, too.
+            self._file.flush()
         self._chunks = []
 
 
