@@ -58,20 +58,41 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
                 raise typer.Exit(INTERRUPTED) from None
             except (typer.Exit, typer.Abort):
                 raise
-            except _EXPECTED as error:
-                say(f"Error: {translate(error) or type(error).__name__}")
-                raise typer.Exit(UNUSABLE) from None
-            # Whatever else it is, a user should not have to read a traceback;
-            # `--debug` shows it to those who want to report it.
+            # Whatever it is, a user should not have to read a traceback; `--debug`
+            # shows it to those who want to report it.
             except Exception as error:
-                say(f"Error: {type(error).__name__}: {translate(error)}")
-                if _is_out_of_memory(error):
-                    say("A smaller --batch-size or --image-size needs less memory.")
-                else:
-                    say("This should not happen; --debug shows where it did.")
+                for line in _explain(error, translate):
+                    say(line)
                 raise typer.Exit(UNUSABLE) from None
 
     return wrapper
+
+
+def _explain(error: Exception, translate: Callable[[str], str]) -> list[str]:
+    """What to tell of an error: a line, and a second where it says too little."""
+    message = translate(_message(error))
+    line = f"Error: {message or type(error).__name__}"
+    if isinstance(error, ImportError):
+        return [line]
+    # Here, as `--help` has to do without what the package imports.
+    from kdfixmatch_keras.files import error_of_disk
+    from kdfixmatch_keras.memory import OutOfMemoryError, is_out_of_memory
+
+    if isinstance(error, OutOfMemoryError) or error_of_disk(error) is not None:
+        return [line]
+    line_of_class = f"Error: {type(error).__name__}: {message}"
+    if is_out_of_memory(error):
+        remedy = "A smaller --batch-size or --image-size needs less memory."
+        return [line_of_class, remedy]
+    if isinstance(error, _EXPECTED):
+        return [line]
+    return [line_of_class, "This should not happen; --debug shows where it did."]
+
+
+def _message(error: Exception) -> str:
+    """The message of an error, with the last note, as it knows most of the command."""
+    message = re.sub(r"^\[Errno \d+\] ", "", str(error))
+    return " ".join([message, *getattr(error, "__notes__", [])[-1:]])
 
 
 def say(line: str) -> None:
@@ -112,11 +133,6 @@ def _import_silently() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # That of TensorFlow is told by its name, as TensorFlow may not be there.
-    return isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__
 
 
 def _translate(message: Any, names: set[str]) -> str:

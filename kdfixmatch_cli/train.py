@@ -1,10 +1,11 @@
 """`kdfixmatch train` and `kdfixmatch demo`: from images to a run folder."""
 
+import contextlib
 import inspect
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
 from kdfixmatch_keras import FixMatch, KDFixMatch, baselines, datasets, report
 from kdfixmatch_keras.classifier import ImageClassifier
-from kdfixmatch_keras.files import held
+from kdfixmatch_keras.files import held, remove_remains, writing
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 from kdfixmatch_keras.run_folder import RunFolder, versions
 
@@ -151,8 +152,11 @@ def _run(
 ) -> None:
     """Trains or goes on with it, measures and writes everything."""
     started = time.monotonic()
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with held(folder.path):
+    with writing(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
+    # TensorBoard has errors of its own.
+    with held(folder.path), _with_what_goes_on(), writing(folder.logs):
+        remove_remains(folder.path)
         facts = _begin(settings, images, folder, length, with_supervised)
         data = (images.labeled, images.unlabeled, images.test)
         supervised = None
@@ -200,6 +204,16 @@ def _run(
     for warning in contents["warnings"]:
         say(f"Warning: {warning['title']}; see the report")
     console.print(f"Wrote {folder.path}; look at {folder.report}")
+
+
+@contextlib.contextmanager
+def _with_what_goes_on() -> Iterator[None]:
+    """Adds to an error what becomes of the training."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        error.add_note("The same command goes on from the last checkpoint.")
+        raise
 
 
 def _begin(

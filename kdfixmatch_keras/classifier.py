@@ -12,6 +12,7 @@ from kdfixmatch_keras import (
     augmentation,
     backbones,
     export,
+    memory,
     run_state,
     thresholds,
     validation,
@@ -327,10 +328,18 @@ class ImageClassifier:
         Returns:
             Probabilities, float32 `(N, K)`, and embeddings `(N, embedding_dim)`, of the
             teacher of `network`.
+
+        Raises:
+            MemoryError: They do not fit into memory.
         """
-        outputs = network.embedder().predict(
-            ImageBatches(data.unlabeled), verbose=verbose
-        )
+        with memory.needed_for(
+            f"Labeling {len(data.unlabeled):,} images with embeddings of "
+            f"{self.embedding_dim:,} dimensions",
+            "A smaller `embedding_dim` or `image_size` needs less.",
+        ):
+            outputs = network.embedder().predict(
+                ImageBatches(data.unlabeled), verbose=verbose
+            )
         self.image_passes += len(data.unlabeled)
         probabilities = FixMatch.probabilities(outputs["logits"])
         return keras.ops.convert_to_numpy(probabilities), outputs["embeddings"]

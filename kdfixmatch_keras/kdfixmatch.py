@@ -244,6 +244,9 @@ class KDFixMatch(ImageClassifier):
                 range, or `run_dir` is that of another training. Nothing has been
                 trained then.
             RuntimeError: Another process is training in `run_dir`.
+            OSError: `run_dir` cannot be written, or the disk is full. What was written
+                is intact, and the same call goes on from there.
+            MemoryError: The labeling or the clustering ran out of memory; likewise.
             TrainingDiverged: A loss or a weight became NaN or infinite; the message
                 says in which step, and the likely cause.
 
@@ -438,6 +441,7 @@ class KDFixMatch(ImageClassifier):
             RuntimeError: Nothing has been trained yet.
             TypeError: `path` is no path.
             ValueError: Something else stands at `path`.
+            OSError: The disk does not take it. What stood at `path` is intact.
         """
         checkpoints.save(self, path)
 

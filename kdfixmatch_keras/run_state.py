@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import secrets
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,16 +22,26 @@ from kdfixmatch_keras.files import (
     DAMAGED,
     UNFINISHED,
     check_archive,
+    check_writable,
     held,
+    remove_remains,
     sealed,
     unsealed,
+    writing,
     written_aside,
 )
+from kdfixmatch_keras.memory import is_out_of_memory
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 # Epochs that are done, their history by metric, and whether that was all.
 Progress = tuple[int, dict[str, list[float]], bool]
 NOT_STARTED: Progress = (0, {}, False)
+
+# What helps after an error of disk or memory.
+_KEEPS = (
+    "All checkpoints that were written are intact: called again with the same "
+    "`run_dir`, `fit` goes on from the last."
+)
 
 _FORMAT = 1
 _TRUSTED_SET, _TRUSTED_SET_OF = "trusted.npz", "trusted.sha256"
@@ -111,7 +120,11 @@ class RunState:
     def save(
         self, network: Any, epochs: int, history: Mapping[str, Any], finished: bool
     ) -> None:
-        """Writes a checkpoint, and forgets all but the last two of the network."""
+        """Writes a checkpoint, and forgets all but the last two of the network.
+
+        Raises:
+            OSError: The disk does not take it. The one before is as it was.
+        """
         facts = {
             "epochs": epochs,
             "history": history,
@@ -154,7 +167,11 @@ class RunState:
             return None
 
     def save_trusted_set(self, trusted_set: TrustedSet) -> None:
-        """Keeps the trusted set."""
+        """Keeps the trusted set.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
         trusted_set.save(self.folder / _TRUSTED_SET)
         with written_aside(self.folder / _TRUSTED_SET_OF) as aside:
             aside.write_text(self._trusted_set_of(), encoding="utf-8")
@@ -193,20 +210,23 @@ def opened(
         argument: Name that error messages give to `folder`.
 
     Yields:
-        The state.
+        The state. An error of disk or memory under it gets a note that all goes on.
 
     Raises:
         ValueError: The folder is that of another training, or holds something else.
         RuntimeError: Another process has it open.
+        OSError: Nothing can be written there.
     """
     folder = Path(folder)
     known = folder / "identity.json"
     if folder.exists() and not known.is_file():
         _check_empty(folder, argument)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
-        for unfinished in folder.glob(f"{UNFINISHED}*"):
-            shutil.rmtree(unfinished)
+        # Now rather than after an epoch.
+        check_writable(folder)
+        remove_remains(folder)
         is_new = not known.is_file()
         if not is_new:
             found = _read_identity(known, argument)
@@ -218,7 +238,12 @@ def opened(
             with written_aside(known) as aside:
                 aside.write_text(json.dumps(sealed(found), indent=1), encoding="utf-8")
         training = sealed(found)["sha256"]
-        yield RunState(folder, int(seed or 0), is_new, training)
+        try:
+            yield RunState(folder, int(seed or 0), is_new, training)
+        except Exception as error:
+            if isinstance(error, OSError) or is_out_of_memory(error):
+                error.add_note(_KEEPS)
+            raise
 
 
 def _check_empty(folder: Path, argument: str) -> None:

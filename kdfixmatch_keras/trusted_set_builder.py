@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from kdfixmatch_keras import clustering as clusterings
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import memory, validation
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 _MAX_CLASSES_NAMED = 20
@@ -83,6 +83,7 @@ class TrustedSetBuilder:
             ValueError: If the arrays do not fit one another or are not what they
                 should be, or if the clustering returns something else than an integer
                 of at least -1 per confident sample.
+            MemoryError: If the clustering runs out of memory.
 
         Warns:
             UserWarning: If no sample is confident; if there are fewer confident
@@ -102,9 +103,15 @@ class TrustedSetBuilder:
 
         cluster = np.full(num_samples, -1, np.int32)
         trusted = np.zeros(num_samples, np.bool_)
-        clusters, needed = self._cluster(
-            embeddings[rows], pseudo_labels[rows], num_classes
-        )
+        with memory.needed_for(
+            f"Clustering {len(rows):,} samples of {embeddings.shape[1]:,} dimensions "
+            f"with clustering={self.clustering!r}",
+            "clustering='kmeans' needs least, a higher `tau_select` keeps fewer "
+            "samples, and a smaller `embedding_dim` makes them smaller.",
+        ):
+            clusters, needed = self._cluster(
+                embeddings[rows], pseudo_labels[rows], num_classes
+            )
         if clusters is not None:
             cluster[rows] = clusters
             cluster_classes = _classes_of_clusters(
