@@ -8,9 +8,12 @@ networks, optimizers, trusted set and history with those of a training that nobo
 killed, bit by bit. Where the training ends before there were enough kills, the next
 begins with another seed. About ten seconds a kill on two cores, most of them to import
 TensorFlow.
+
+With --each-step, a single training is killed once in each of its steps.
 """
 
 import argparse
+import io
 import json
 import random
 import signal
@@ -19,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,9 @@ import numpy as np
 EPOCHS, OUTER_EPOCHS, STEPS = 10, 6, 6
 # More batches in one life of a process, and it would end after few kills.
 MAX_BATCHES = 10
-# The selection of the trusted set is passed once, and few random moments hit it.
+SELECTION = "the trusted set"
+STEPS_OF_TRAINING = ("the outer network", SELECTION, "the inner network")
+# The selection is passed once, and few random moments hit it.
 KILLS_IN_SELECTION = 4
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 
@@ -36,6 +42,7 @@ def main() -> int:
     """Kills until it was enough, and says how often and where."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--each-step", action="store_true", help="and no more")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--train", nargs=3, metavar=("RUN", "RESULT", "SEED"))
     options = parser.parse_args()
@@ -46,9 +53,12 @@ def main() -> int:
     moments = random.Random(options.seed)
     kills: Counter[str] = Counter()
     trainings = differing = 0
-    while kills.total() < options.kills:
+    enough = len(STEPS_OF_TRAINING) if options.each_step else options.kills
+    while kills.total() < enough:
         with tempfile.TemporaryDirectory() as folder:
-            differing += compare(Path(folder), trainings, moments, kills)
+            differing += compare(
+                Path(folder), trainings, moments, kills, options.each_step
+            )
         trainings += 1
     stages = ", ".join(f"{count} in {stage}" for stage, count in kills.items())
     print(
@@ -59,22 +69,34 @@ def main() -> int:
 
 
 def compare(
-    folder: Path, seed: int, moments: random.Random, kills: Counter[str]
+    folder: Path,
+    seed: int,
+    moments: random.Random,
+    kills: Counter[str],
+    each_step_once: bool,
 ) -> int:
     """Trains once without and once with kills; returns 1 if the results differ."""
     whole, killed = folder / "whole.npz", folder / "killed.npz"
-    _, errors = start(folder / "whole", whole, seed).communicate()
-    if not whole.exists():
-        raise RuntimeError(errors)
+    undisturbed = start(folder / "whole", whole, seed)
     began = time.monotonic()
-    in_selection = 0
+    here: Counter[str] = Counter()
     while not killed.exists():
-        process = start(folder / "killed", killed, seed)
-        stage = watch(process, moments, in_selection < KILLS_IN_SELECTION)
+        if each_step_once:
+            stages = [stage for stage in STEPS_OF_TRAINING if not here[stage]][:1]
+        else:
+            stages = [
+                stage
+                for stage in STEPS_OF_TRAINING
+                if stage != SELECTION or here[stage] < KILLS_IN_SELECTION
+            ]
+        stage = watch(start(folder / "killed", killed, seed), moments, stages)
         if stage is not None:
-            in_selection += "trusted" in stage
+            here[stage] += 1
             kills[stage] += 1
             print(f"kill {kills.total()} in {stage}", flush=True)
+    _, errors = undisturbed.communicate()
+    if not whole.exists():
+        raise RuntimeError(errors)
     same = equal(whole, killed)
     print(
         f"training {seed}: {'same bits' if same else 'DIFFERENT'} after "
@@ -94,31 +116,39 @@ def start(run: Path, result: Path, seed: int) -> subprocess.Popen[str]:
 
 
 def watch(
-    process: subprocess.Popen[str], moments: random.Random, kill_selection: bool
+    process: subprocess.Popen[str], moments: random.Random, stages: Sequence[str]
 ) -> str | None:
-    """Kills a process at a random moment.
+    """Kills a process at a random moment of one of some stages.
 
     Returns:
         What it did then, or None if it ended before.
     """
     left = moments.randrange(MAX_BATCHES)
     stage = "the start"
-    for line in process.stdout or ():
-        if line.startswith("Trusted set"):
-            stage = "the trusted set"
-        elif line.startswith("batch"):
-            stage = f"the {line.split()[1]} network"
-            left -= 1
-        if left < 0 or (stage == "the trusted set" and kill_selection):
+    lines = process.stdout or io.StringIO()
+    for line in lines:
+        stage = told(line) or stage
+        left -= line.startswith("batch") and stage in stages
+        if stage in stages and (left < 0 or stage == SELECTION):
             # Also in the middle of a batch, or while a checkpoint is written; and in
             # the clustering, which takes a second or two.
-            time.sleep(moments.uniform(0, 2.0 if "trusted" in stage else 0.1))
+            time.sleep(moments.uniform(0, 1.0 if stage == SELECTION else 0.1))
             process.kill()
             break
+    # It may have come further before it was killed.
+    for line in lines:
+        stage = told(line) or stage
     _, errors = process.communicate()
     if process.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"A training that went on failed: {errors}")
     return None if process.returncode == 0 else stage
+
+
+def told(line: str) -> str | None:
+    """What a process does that prints a line, None if the line does not tell."""
+    if line.startswith("Trusted set"):
+        return SELECTION
+    return f"the {line.split()[1]} network" if line.startswith("batch") else None
 
 
 def train(run: Path, result: Path, seed: int) -> None:
