@@ -644,3 +644,34 @@ def test_train_into_a_place_that_cannot_be_written(tmp_path):
     )
     assert RunFolder(out / "run").began
     assert remains(out) == []
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["predict"], "predictions.csv"),
+        (["export"], "served"),
+        (["export", "--format", "onnx"], "model.onnx"),
+    ],
+)
+def test_commands_on_a_full_disk(arguments, name, things, tmp_path):
+    images = tmp_path / "images"
+    write_images(images, "blue", 3, 0)
+    inputs = [images] if arguments == ["predict"] else []
+    path = tmp_path / "out" / name
+    path.parent.mkdir()
+    arguments = [*arguments, things.run.path, *inputs, "--output", path, "--quiet"]
+    for fault, number in (
+        (files_up_to(0), errno.EFBIG),
+        (refusing(path.parent, errno.EACCES, 1), errno.EACCES),
+    ):
+        with fault:
+            failed = invoke(*arguments)
+        assert failed.exit_code == 1
+        assert failed.output.startswith("Error: Cannot write ")
+        assert CAUSES[number] in failed.output
+        assert list(path.parent.iterdir()) == []
+    done = invoke(*arguments)
+    assert done.exit_code == 0, done.output
+    assert tree(path)
