@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -237,17 +238,20 @@ def check_matrix(name: str, value: Any, least_columns: int = 1) -> NDArray[np.fl
     return matrix
 
 
-def check_names(name: str, value: Any, count: int | None = None) -> list[str]:
+def check_names(
+    name: str, value: Any, count: int | None = None, *, distinct: bool = False
+) -> list[str]:
     """Returns names as a list of strings.
 
     Args:
         name: Name of the argument, for the message.
         value: A list, tuple or array of strings.
         count: How many there must be; None for any number.
+        distinct: Whether no two may be the same.
 
     Raises:
         TypeError: It is something else, such as one string.
-        ValueError: There are more or fewer.
+        ValueError: There are more or fewer, or two that must differ do not.
     """
     names = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(names, Sequence) or isinstance(names, str | bytes):
@@ -262,6 +266,11 @@ def check_names(name: str, value: Any, count: int | None = None) -> list[str]:
     if count is not None and len(names) != count:
         raise ValueError(
             f"`{name}` must have {count} entries. Received: {len(names)} entries"
+        )
+    twice = [n for n, times in Counter(names).items() if times > 1] if distinct else []
+    if twice:
+        raise ValueError(
+            f"`{name}` must be names that differ. Received: {twice[0]!r} more than once"
         )
     return list(names)
 

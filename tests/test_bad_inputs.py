@@ -1544,6 +1544,12 @@ SOURCE_ROWS = [
     ),
     (
         "sources.labeled_source",
+        lambda g: sources.labeled_source(labeled_images(class_names=["a", "b", "a"])),
+        ValueError,
+        "`labeled.class_names` must be names that differ. Received: 'a' more than once",
+    ),
+    (
+        "sources.labeled_source",
         lambda g: sources.labeled_source(dataset()),
         ValueError,
         "`labeled` must be a dataset of (image, label). Received: elements TensorSpec",

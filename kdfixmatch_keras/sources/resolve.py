@@ -88,7 +88,7 @@ def labeled_source(
     names = (
         None
         if class_names is None
-        else validation.check_names("class_names", class_names)
+        else validation.check_names("class_names", class_names, distinct=True)
     )
     if isinstance(data, (str, os.PathLike)):
         folder = check_folder(validation.check_path(argument, data), argument)
@@ -203,7 +203,9 @@ def _checked_labeled_images(
             f"type={_type(data.images)}"
         )
     unlabeled_source(data.images, image_size, channels, argument=argument)
-    own_names = validation.check_names(f"{argument}.class_names", data.class_names)
+    own_names = validation.check_names(
+        f"{argument}.class_names", data.class_names, distinct=True
+    )
     if class_names is not None and own_names != class_names:
         raise ValueError(
             f"`{argument}` must have the classes {class_names}. Received: "
