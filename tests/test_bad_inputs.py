@@ -652,8 +652,8 @@ USE_ROWS = [
         "KDFixMatch.load",
         lambda g: KDFixMatch.load(g.here / "gone"),
         ValueError,
-        "`path` must be a model that KDFixMatch.save wrote. Received: "
-        "path='{here}/gone'",
+        "`path` must be a model that KDFixMatch.save wrote, and unchanged. Received: "
+        "path='{here}/gone' (there is no such file or folder)",
     ),
     (
         "KDFixMatch.load",
@@ -671,8 +671,15 @@ USE_ROWS = [
         "checkpoints.load",
         lambda g: checkpoints.load(KDFixMatch, g.here / "file"),
         ValueError,
-        "`path` must be a model that KDFixMatch.save wrote. Received: "
-        "path='{here}/file'",
+        "`path` must be a model that KDFixMatch.save wrote, and unchanged. Received: "
+        "path='{here}/file' (File is not a zip file)",
+    ),
+    (
+        "checkpoints.read_settings",
+        lambda g: checkpoints.read_settings(g.here / "labeled"),
+        ValueError,
+        "`path` must be a model that KDFixMatch.save wrote, and unchanged. Received: "
+        "path='{here}/labeled' (no SHA256SUMS in it)",
     ),
     (
         "prediction.predict_files",
@@ -2063,11 +2070,14 @@ INNER = {
     "files",
     "fixmatch",
     "kdfixmatch",
+    "memory",
     "moving_average",
     "onnx_export",
     "run_folder",
     "run_identity",
     "run_state",
+    "top_class_share",
+    "training_watch",
     "trusted_set",
     "trusted_set_builder",
     "validation",
