@@ -281,8 +281,11 @@ def _reason(file: Path, error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
-    if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # Pillow's own words, SyntaxError being that of a file.
+    if isinstance(error, OSError | SyntaxError) and str(error):
+        return str(error)
     # What else Pillow stumbles over says little to a user.
     return f"damaged ({type(error).__name__}: {error})"
 

@@ -3,11 +3,13 @@
 import contextlib
 import os
 import stat
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -21,6 +23,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 # What Pillow warns of: beyond it lies twice that, which it refuses.
 MAX_PIXELS = 89_478_485
 _TOO_LARGE = "more pixels than are read; make it smaller"
+
+# Bytes that are read at a time, as a length cannot be trusted either.
+_BLOCK = 1 << 20
 
 _GRAY = ("1", "L", "LA", "La")
 _COLOR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
@@ -89,6 +94,8 @@ def read_pixels(file: Path, channels: int | None = None) -> Images:
     """
     with _opened(file) as image:
         orientation = _orientation(image)
+        if image.format == "PNG" and image.fp is not None:
+            _check_sums(image.fp)
         pixels = _decoded(image, channels)
         if image.format == "TIFF":
             # What Pillow did not turn while it decoded.
@@ -178,6 +185,32 @@ def _identified(stream: BinaryIO) -> ImageFile.ImageFile:
         ) from None
     except Image.DecompressionBombError:
         raise Refused(_TOO_LARGE) from None
+
+
+def _check_sums(png: IO[bytes]) -> None:
+    """Compares the pixels of a PNG file with their checksums, which Pillow does not.
+
+    It is left where it was. Where it ends too early, the decoder will say so.
+    """
+    position = png.tell()
+    png.seek(8)
+    was_data = False
+    while len(head := png.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind != b"IDAT":
+            if was_data:
+                break
+            png.seek(length + 4, os.SEEK_CUR)
+            continue
+        was_data = True
+        checksum = zlib.crc32(kind)
+        while length and (block := png.read(min(length, _BLOCK))):
+            checksum = zlib.crc32(block, checksum)
+            length -= len(block)
+        expected = png.read(4)
+        if len(expected) == 4 and int.from_bytes(expected, "big") != checksum:
+            raise Refused("damaged: its pixels do not agree with their checksum")
+    png.seek(position)
 
 
 def _decoded(image: ImageFile.ImageFile, channels: int | None) -> Images:

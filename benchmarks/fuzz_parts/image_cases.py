@@ -1,0 +1,235 @@
+"""Damaged image files: decoded as they should be, or refused by name."""
+
+import io
+import re
+import resource
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from fuzz_parts import damage
+from kdfixmatch_keras.sources import FolderSource
+from kdfixmatch_keras.sources.folder_source import read_image, try_files
+from kdfixmatch_keras.sources.image_decoding import read_header, read_pixels
+from kdfixmatch_keras.sources.pixels import Images, convert_channels
+
+# Files that one source reads together.
+BATCH = 50
+SIZE = (12, 10)
+# Beyond what the process had before: an image of the largest size that is read takes a
+# third of a gigabyte, and four bytes a pixel while its high byte is taken.
+MAX_MEMORY = 2 << 30
+
+
+class Wrong(Exception):
+    """What must not happen."""
+
+
+class ImageCases:
+    """Cases by number, in a folder of their own.
+
+    Args:
+        folder: An empty folder.
+        seed: Of the damages.
+        usual: Number of cases with JPEG and PNG files; those beyond have others.
+    """
+
+    def __init__(self, folder: Path, seed: int, usual: int) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.usual = usual
+        self._originals = {True: jpeg_and_png(), False: other_formats()}
+        self._decoded: dict[bytes, Images] = {}
+        self._batch: list[tuple[Path, bool]] = []
+        self._memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        (folder / "good.png").write_bytes(self._originals[True][-1])
+
+    def run(self, case: int) -> str:
+        """Tries a case, and says how it came out."""
+        random = Random(f"{self.seed} image {case}")
+        originals = self._originals[case < self.usual]
+        original, other = random.choice(originals), random.choice(originals)
+        kind = random.choice(list(damage.IMAGES))
+        data = damage.IMAGES[kind](random, original, other)
+        suffix = random.choice([".jpg", ".png", ".jpeg", ".tif", ".gif"])
+        file = self.folder / f"{case:07}{suffix}"
+        file.write_bytes(data)
+        try:
+            try:
+                pixels, failure = self._check(file)
+            except Wrong:
+                # Not in the way of the others.
+                file.unlink()
+                raise
+            if pixels is not None:
+                self._check_untouched(kind, original, pixels)
+            self._batch.append((file, pixels is not None))
+            if len(self._batch) == BATCH:
+                self._check_batch(random)
+            self._check_memory()
+        except Wrong as error:
+            return f"wrong: {kind}: {error}"
+        return "decoded" if pixels is not None else f"refused: {_kind(failure)}"
+
+    def _check(self, file: Path) -> tuple[Images | None, str]:
+        ((_, header, _),) = try_files(read_header, [file])
+        ((_, pixels, failure),) = try_files(read_pixels, [file])
+        ((_, again, _),) = try_files(read_pixels, [file])
+        ((_, gray, _),) = try_files(lambda path: read_pixels(path, 1), [file])
+        if not (pixels is None) == (again is None) == (gray is None):
+            raise Wrong("it can be read only sometimes")
+        if pixels is None or again is None or gray is None:
+            if not failure or "\n" in failure or str(file) in failure:
+                raise Wrong(f"the reason is {failure!r}")
+            return None, failure
+        if header is None:
+            raise Wrong("it has pixels but no header")
+        size, has_colour = header
+        if pixels.shape != (*size, 3 if has_colour else 1) or pixels.dtype != np.uint8:
+            raise Wrong(f"{header} has pixels {pixels.dtype} {pixels.shape}")
+        if not np.array_equal(pixels, again):
+            raise Wrong("its pixels differ when it is read again")
+        if not np.array_equal(gray, convert_channels(pixels, 1)):
+            raise Wrong("its gray pixels are not those of its colours")
+        return pixels, ""
+
+    def _check_untouched(self, kind: str, original: bytes, pixels: Images) -> None:
+        """No pixels are made up where a file was cut, or a bit of a PNG flipped."""
+        is_png = original.startswith(b"\x89PNG")
+        if kind == "cut" or (kind == "flip" and is_png):
+            if original not in self._decoded:
+                file = self.folder / "original.png"
+                file.write_bytes(original)
+                self._decoded[original] = read_pixels(file)
+                file.unlink()
+            if not np.array_equal(pixels, self._decoded[original]):
+                raise Wrong("pixels were made up")
+
+    def _check_batch(self, random: Random) -> None:
+        """Reads many files as a source, and compares them with each alone."""
+        batch, self._batch = self._batch, []
+        channels = random.choice([None, 1, 3])
+        cache_bytes = random.choice([0, 1 << 30])
+        source = FolderSource(
+            self.folder, SIZE, channels, cache_bytes=cache_bytes, on_error="skip"
+        )
+        kept = [file for file, is_readable in batch if is_readable]
+        expected = [*kept, self.folder / "good.png"]
+        if source.files != expected or source.names != [f.name for f in expected]:
+            raise Wrong("a source keeps other files than can be read")
+        lost = [file for file, is_readable in batch if not is_readable]
+        if set(source.skipped) != set(lost):
+            raise Wrong("a source leaves out other files than cannot be read")
+        images = source[np.arange(len(source))]
+        for row, file in enumerate(expected):
+            if not np.array_equal(images[row], read_image(file, source.image_shape)):
+                raise Wrong(f"row {row} of a source is not {file.name}")
+        for file, _ in batch:
+            file.unlink()
+
+    def _check_memory(self) -> None:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if (most - self._memory) * 1024 > MAX_MEMORY:
+            grown, self._memory = most - self._memory, most
+            raise Wrong(f"the memory grew by {grown >> 10} MiB")
+
+
+def _kind(failure: str) -> str:
+    """A reason without what differs between files."""
+    return re.sub(r"b'.*'|b\".*\"|\d[\d,]*", "#", failure)[:70]
+
+
+def _picture(height: int, width: int, seed: int) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    slope = np.add.outer(np.arange(height) * 3, np.arange(width) * 4)[..., None]
+    noise = generator.integers(0, 40, (height, width, 3))
+    pixels = (slope * np.array([1, 2, 1]) + noise).clip(0, 255)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def _exif(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "a camera"
+    return exif
+
+
+def jpeg_and_png() -> list[bytes]:
+    """Undamaged files of the usual formats, in all their kinds."""
+    color, small = _picture(20, 26, 0), _picture(9, 7, 1)
+    deep = Image.fromarray(np.asarray(color)[..., 0].astype(np.uint16) * 200)
+    palette = color.quantize(32)
+    files = [
+        _saved(color, "JPEG"),
+        _saved(color, "JPEG", progressive=True),
+        _saved(small, "JPEG", subsampling=0, quality=95),
+        _saved(color.convert("CMYK"), "JPEG"),
+        _saved(color.convert("L"), "JPEG", optimize=True),
+        _saved(color, "JPEG", exif=_exif(6)),
+        _saved(color, "JPEG", exif=_exif(3), progressive=True, dpi=(72, 72)),
+        _saved(color, "JPEG", restart_marker_blocks=1, comment=b"a comment"),
+        _saved(palette, "PNG"),
+        _saved(palette, "PNG", transparency=bytes(range(0, 256, 8))),
+        _saved(palette, "PNG", transparency=3, bits=8),
+        _saved(color, "PNG", transparency=(1, 2, 3)),
+        _saved(deep, "PNG"),
+        _saved(color, "PNG", exif=_exif(8)),
+        _saved(color, "PNG", save_all=True, append_images=[color.rotate(90)]),
+        _interlaced(np.asarray(color)),
+        *(_saved(color.convert(mode), "PNG") for mode in ("1", "L", "LA", "RGBA")),
+        _saved(color, "PNG", compress_level=0),
+    ]
+    return files
+
+
+def other_formats() -> list[bytes]:
+    """Undamaged files of the formats that are rarer."""
+    color = _picture(20, 26, 0)
+    return [
+        _saved(color, "GIF"),
+        _saved(color.convert("L"), "GIF", save_all=True, append_images=[color] * 2),
+        _saved(color, "WEBP"),
+        _saved(color, "WEBP", lossless=True, exif=_exif(6)),
+        _saved(color.convert("RGBA"), "WEBP", save_all=True, append_images=[color]),
+        _saved(color, "BMP"),
+        _saved(color.quantize(16), "BMP"),
+        _saved(color, "TIFF", exif=_exif(5)),
+        _saved(color.convert("L"), "TIFF", compression="tiff_lzw"),
+        _saved(color, "TIFF", compression="jpeg"),
+        _saved(color.convert("1"), "TIFF", compression="group4"),
+        _saved(color, "TIFF", compression="tiff_adobe_deflate"),
+    ]
+
+
+def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    save: Callable[..., None] = picture.save
+    save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _interlaced(pixels: Images) -> bytes:
+    """A PNG in the seven passes of Adam7, which Pillow reads and does not write."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)]
+    passes += [(2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for top, left, down, right in passes
+        for row in pixels[top::down, left::right]
+    )
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
+    file = b"\x89PNG\r\n\x1a\n"
+    for kind, data in (
+        (b"IHDR", header),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ):
+        file += struct.pack(">I", len(data)) + kind + data
+        file += struct.pack(">I", zlib.crc32(kind + data))
+    return file

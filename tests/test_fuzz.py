@@ -1,0 +1,84 @@
+"""The fuzz program in short; `python benchmarks/fuzz.py` tries many more."""
+
+import contextlib
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import ImageFile
+
+from kdfixmatch_keras.sources import folder_source
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+# A few steps make no good network.
+pytestmark = pytest.mark.filterwarnings("ignore:.*missing from:UserWarning")
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Lets a test import the parts of the program, as the script finds them."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+def outcomes(cases, numbers):
+    found = [cases.run(number) for number in numbers]
+    assert not [outcome for outcome in found if outcome.startswith("wrong")]
+    return Counter(outcome.split(":")[0].split(" ")[0] for outcome in found)
+
+
+def test_damaged_images(scripts, tmp_path):
+    from fuzz_parts.image_cases import ImageCases
+
+    found = outcomes(ImageCases(tmp_path, 1, usual=400), range(450))
+    assert found["decoded"] > 50 and found["refused"] > 200
+
+
+def test_damaged_runs(scripts, tmp_path):
+    from fuzz_parts import material
+    from fuzz_parts.run_cases import RunCases
+
+    undamaged, folder = tmp_path / "undamaged", tmp_path / "cases"
+    undamaged.mkdir()
+    folder.mkdir()
+    material.make(undamaged)
+    found = outcomes(RunCases(folder, 2, undamaged), range(14))
+    assert found["refused"] > 5 and found["unchanged"] > 2
+
+
+WORKER = """
+import os, signal, sys
+print('"ready"', flush=True)
+for line in sys.stdin:
+    for case in range(*map(int, line.split())):
+        if case == 3:
+            os.abort()
+        if case == 5:
+            signal.pause()
+        print('"decoded"', flush=True)
+"""
+
+
+def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(scripts, capsys):
+    from fuzz import tell
+    from fuzz_parts.pool import run_all
+
+    counts = run_all([sys.executable, "-c", WORKER], 12, 1, 1.0, "images")
+    assert counts == {
+        "decoded": 10,
+        "crash: exit status -6": 1,
+        "hang: more than 1 s": 1,
+    }
+    assert tell("images", counts, 1.0) == 2
+    assert "1  crash in all" in capsys.readouterr().out
+
+
+def test_made_up_pixels_are_noticed(scripts, tmp_path, monkeypatch):
+    from fuzz_parts.image_cases import ImageCases
+
+    # A reader that lets Pillow fill with gray what a file lacks.
+    monkeypatch.setattr(folder_source, "strict_reading", contextlib.nullcontext)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    cases = ImageCases(tmp_path, 1, usual=400)
+    found = [cases.run(number) for number in range(100)]
+    assert any("pixels were made up" in outcome for outcome in found)
