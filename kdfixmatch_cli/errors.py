@@ -50,6 +50,8 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         with warnings.catch_warnings(), _ending_as_if_interrupted():
             warnings.showwarning = show_warning
             warnings.simplefilter("default", UserWarning)
+            # Of files that it could read; the others are named in an error.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
                 _import_silently()
                 command(**options)

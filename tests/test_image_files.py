@@ -4,11 +4,15 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from kdfixmatch_keras import FixMatch
+from kdfixmatch_keras.backbones import build_network
 from kdfixmatch_keras.prediction import predict_files
 from kdfixmatch_keras.sources import FolderSource
 from kdfixmatch_keras.sources.folder_source import try_files
@@ -159,20 +163,18 @@ def test_damaged_exif_leaves_a_photo_as_it_is(tmp_path, kind, block):
     np.testing.assert_array_equal(read(file), expected)
 
 
-def test_predict_turns_as_training_does(tmp_path):
-    class Network:
-        class student:
-            input_shape, output_shape = (None, 32, 24, 3), (None, 2)
-
+def test_predict_turns_as_training_does(tmp_path, tiny_backbone):
+    class Recording(FixMatch):
         def predict_on_batch(self, images):
             seen.append(images)
-            return np.zeros((len(images), 2))
+            return super().predict_on_batch(images)
 
-    seen = []
+    student = build_network(tiny_backbone, (32, 24, 3), 2, embedding_dim=4, seed=0)
+    network, seen = Recording(student), []
     exif = Image.Exif()
     exif[ORIENTATION] = 8
     save(tmp_path / "photo.png", NOISE, exif=exif)
-    list(predict_files(Network(), [tmp_path / "photo.png"]))
+    list(predict_files(network, [tmp_path / "photo.png"]))
     np.testing.assert_array_equal(seen, [FolderSource(tmp_path)[[0]]])
     np.testing.assert_array_equal(seen[0][0], np.rot90(NOISE))
 
@@ -413,3 +415,26 @@ def test_reasons_are_told_in_plain_words(tmp_path):
     assert reason(tmp_path / "flipped.png").startswith("damaged: its pixels do not")
     (tmp_path / "locked.png").mkdir()
     assert reason(tmp_path / "locked.png") == "not a regular file"
+
+
+def test_threads_that_read_leave_the_filters_of_warnings_alone(tmp_path):
+    write = Image.new("RGB", (4, 4))
+    write.save(tmp_path / "a.png")
+    before, started, go_on = list(warnings.filters), Event(), Event()
+
+    def read(file):
+        started.set()
+        assert go_on.wait(20)
+        return read_pixels(file)
+
+    def read_all():
+        return [failure for *_, failure in try_files(read, [tmp_path / "a.png"])]
+
+    with ThreadPoolExecutor(1) as pool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            reading = pool.submit(read_all)
+            assert started.wait(20)
+        go_on.set()
+        assert reading.result() == [""]
+    assert list(warnings.filters) == before

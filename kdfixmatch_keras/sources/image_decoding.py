@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -105,48 +105,46 @@ def read_pixels(file: Path, channels: int | None = None) -> Images:
 
 @contextlib.contextmanager
 def strict_reading() -> Iterator[None]:
-    """Keeps Pillow from making up pixels, and from speaking of what it makes up.
+    """Keeps Pillow from making up pixels, and from speaking of what it could read.
 
     `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, which other code of the program may have
-    set, fills with gray what a damaged file lacks. The warnings of Pillow are about
-    files that it could read nevertheless. Both are of the whole process: while several
-    threads read, they are changed once, and put back when the last one is done.
+    set, fills with gray what a damaged file lacks. It is of the whole process: while
+    several threads read, it is changed once, and put back when the last one is done.
+
+    The warnings of Pillow are about files that it could read nevertheless. Filters of
+    warnings are of the whole process too, and are changed by the main thread alone: two
+    threads that both put them back would leave those of the other.
     """
-    _strict.enter()
-    try:
+    in_main = threading.current_thread() is threading.main_thread()
+    with _no_gray, warnings.catch_warnings() if in_main else contextlib.nullcontext():
+        if in_main:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
-    finally:
-        _strict.leave()
 
 
-class _Strict:
+class _NoGray:
+    """Counts the threads that read, and turns the filling off for the first."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._readers = 0
-        self._before = contextlib.ExitStack()
+        self._before = False
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             if self._readers == 0:
-                self._before.enter_context(warnings.catch_warnings())
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-                self._before.callback(
-                    setattr,
-                    ImageFile,
-                    "LOAD_TRUNCATED_IMAGES",
-                    ImageFile.LOAD_TRUNCATED_IMAGES,
-                )
+                self._before = ImageFile.LOAD_TRUNCATED_IMAGES
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
             self._readers += 1
 
-    def leave(self) -> None:
+    def __exit__(self, *exception: Any) -> None:
         with self._lock:
             self._readers -= 1
             if self._readers == 0:
-                self._before.close()
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._before
 
 
-_strict = _Strict()
+_no_gray = _NoGray()
 
 
 @contextlib.contextmanager
