@@ -24,9 +24,9 @@ MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
 
-# Times its size that an archive may unpack to. `save` does not compress; who packs a
-# model again gets nowhere near.
-MAX_EXPANSION = 20
+# Times its size that a member of an archive may unpack to. `save` does not compress; who
+# packs a model again gets nowhere near.
+MAX_EXPANSION = 100
 
 
 def save(model: Any, path: Any) -> None:
@@ -145,12 +145,13 @@ def _is_saved_model(path: Path) -> bool:
 
 def _extract(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        size = sum(archive.getinfo(name).file_size for name in FILES)
-        if size > MAX_EXPANSION * path.stat().st_size:
-            raise ValueError(f"it would unpack to {size:,} bytes")
         # By name: an archive cannot place files that were not asked for.
         for name in FILES:
-            archive.extract(name, folder)
+            entry = archive.getinfo(name)
+            packed = min(entry.compress_size, path.stat().st_size)
+            if entry.file_size > max(MAX_EXPANSION * packed, 1 << 20):
+                raise ValueError(f"{name} would unpack to {entry.file_size:,} bytes")
+            archive.extract(entry, folder)
 
 
 def _check_sums(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import pickle
@@ -168,6 +169,64 @@ def test_a_later_format_is_refused(model, tmp_path):
     settings.write_text(json.dumps({**content, "format_version": 999}))
     with pytest.raises(ValueError, match="format 999"):
         KDFixMatch.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "member", ["settings.json", "trusted.npz", "inner.keras", "SHA256SUMS"]
+)
+def test_a_flipped_bit_is_refused_by_name(model, tmp_path, member):
+    path = tmp_path / "model"
+    model.save(path)
+    content = bytearray((path / member).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / member).write_bytes(content)
+    with pytest.raises(ValueError, match="changed or damaged after it was saved") as e:
+        KDFixMatch.load(path)
+    assert str(path) in str(e.value)
+    if member != "SHA256SUMS":
+        assert member in str(e.value)
+
+
+def test_a_changed_setting_is_refused(model, tmp_path):
+    path = tmp_path / "model"
+    model.save(path)
+    settings = (path / "settings.json").read_text()
+    (path / "settings.json").write_text(settings.replace('"tau": 0.9', '"tau": 0.8'))
+    with pytest.raises(ValueError, match=r"settings\.json was changed"):
+        KDFixMatch.load(path)
+
+
+def test_checksums_are_those_of_sha256sum(model, tmp_path):
+    model.save(tmp_path / "model")
+    lines = (tmp_path / "model" / "SHA256SUMS").read_text().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        digest, name = line.split("  ")
+        content = (tmp_path / "model" / name).read_bytes()
+        assert digest == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("evil", ["../evil", "/evil", "a/../../evil"])
+def test_an_archive_cannot_write_elsewhere(model, images, tmp_path, evil):
+    path = tmp_path / "folder" / "model.zip"
+    model.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(evil, b"evil")
+    before = sorted(tmp_path.rglob("*"))
+    np.testing.assert_array_equal(
+        KDFixMatch.load(path).predict(images), model.predict(images)
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_archive_that_explodes_is_refused(model, tmp_path):
+    model.save(tmp_path / "model")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in (tmp_path / "model").iterdir():
+            bomb = file.name == "trusted.npz"
+            archive.writestr(file.name, bytes(50 << 20) if bomb else file.read_bytes())
+    with pytest.raises(ValueError, match=r"trusted\.npz would unpack to 52,"):
+        KDFixMatch.load(tmp_path / "bomb.zip")
 
 
 @pytest.mark.parametrize("name", NAMES)

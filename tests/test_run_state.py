@@ -186,6 +186,31 @@ def test_checkpoint_of_something_else_is_not_taken(tmp_path, uninterrupted, fact
         assert state.restore(uninterrupted.inner) == run_state.NOT_STARTED
 
 
+def test_checkpoint_of_another_network_is_not_taken(stopped, uninterrupted):
+    (outer,) = stopped.glob("fixmatch_outer-000003.npz")
+    shutil.copy(outer, stopped / "fixmatch_inner-000003.npz")
+    with pytest.warns() as caught:
+        model = fit(new_model(), stopped)
+    assert any("it is of another network" in str(w.message) for w in caught)
+    assert_same(model, uninterrupted)
+
+
+def test_files_of_another_training_are_not_taken(stopped, uninterrupted, tmp_path):
+    other = tmp_path / "other"
+    with pytest.raises(Stop):
+        stop = stop_at("inner", 1, "on_epoch_begin")
+        fit(new_model(seed=1), other, callbacks=stop)
+    for name in ("fixmatch_inner-000001.npz", "trusted.npz", "trusted.sha256"):
+        shutil.copy(other / name, stopped)
+    shutil.copy(other / "fixmatch_inner-000001.npz", stopped / "fixmatch_inner-3.npz")
+    with pytest.warns() as caught:
+        model = fit(new_model(), stopped)
+    messages = [str(w.message) for w in caught]
+    assert any("it is of another training" in message for message in messages)
+    assert any("selected again" in message for message in messages)
+    assert_same(model, uninterrupted)
+
+
 def test_two_damaged_checkpoints_are_not_in_the_way(stopped, uninterrupted):
     for path in stopped.glob("fixmatch_inner-*.npz"):
         path.write_bytes(b"")
@@ -270,6 +295,13 @@ def test_something_else_is_refused(tmp_path):
         fit(new_model(), tmp_path)
     with pytest.raises(ValueError, match="`run_dir`.*holds something else"):
         fit(new_model(), tmp_path / "photo.jpg")
+
+
+def test_changed_identity_is_refused(stopped):
+    known = stopped / "identity.json"
+    known.write_text(known.read_text().replace('"seed": 0', '"seed": 3', 1))
+    with pytest.raises(ValueError, match=r"identity\.json.*changed or damaged"):
+        fit(new_model(), stopped)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 2}', "[]", "\x00"])

@@ -104,7 +104,7 @@ def _write(model: KDFixMatch, run: Path, archive: Path) -> None:
 
 
 def _train(state: Path) -> KDFixMatch:
-    """Trains to the end, and copies the state as a kill in the middle would leave it."""
+    """Trains to the end, and copies the state as a kill would leave it."""
     with tempfile.TemporaryDirectory() as run_dir:
 
         def copy(epoch: int, logs: Any) -> None:
