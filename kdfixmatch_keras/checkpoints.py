@@ -24,8 +24,8 @@ MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
 
-# Times its size that a member of an archive may unpack to. `save` does not compress; who
-# packs a model again gets nowhere near.
+# Times its size that a member of an archive may unpack to. `save` does not compress,
+# and who packs a model again gets nowhere near.
 MAX_EXPANSION = 100
 
 

@@ -72,15 +72,20 @@ def check_archive(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """A dictionary of what JSON knows, with a digest by which damage to it shows."""
+def sealed(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """A dictionary of what JSON knows, with a digest by which damage to it shows.
+
+    Args:
+        content: The dictionary.
+        name: Of its file, which another cannot take the place of.
+    """
     # As JSON returns it: tuples are lists, and keys strings.
     content = json.loads(json.dumps(content))
-    return {**content, _SEAL: _digest(content)}
+    return {**content, _SEAL: _digest(content, name)}
 
 
-def unsealed(content: Any) -> dict[str, Any]:
-    """What was sealed.
+def unsealed(content: Any, name: str) -> dict[str, Any]:
+    """What was sealed under a name.
 
     Raises:
         ValueError: It was changed since.
@@ -88,13 +93,14 @@ def unsealed(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"it holds {type(content).__name__}, not an object")
     rest = {name: value for name, value in content.items() if name != _SEAL}
-    if content.get(_SEAL) != _digest(rest):
+    if content.get(_SEAL) != _digest(rest, name):
         raise ValueError("it was changed or damaged after it was written")
     return rest
 
 
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _digest(content: dict[str, Any], name: str) -> str:
+    text = json.dumps([name, content], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextlib.contextmanager

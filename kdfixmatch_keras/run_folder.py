@@ -177,7 +177,7 @@ class RunFolder:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         # First, as it is what makes this a run.
-        self._write("run.json", to_json(sealed(facts)))
+        self._write("run.json", to_json(sealed(facts, "run.json")))
         self._write("README.txt", _EXPLANATION)
 
     def write_results(self, model: KDFixMatch) -> None:
@@ -195,7 +195,8 @@ class RunFolder:
 
     def write_report(self, contents: dict[str, Any]) -> None:
         """Writes the page of a run, and what it is made of."""
-        self._write(self._report_contents.name, to_json(sealed(contents)))
+        name = self._report_contents.name
+        self._write(name, to_json(sealed(contents, name)))
         report.write(contents, self.report)
 
     def read_report(self) -> dict[str, Any]:
@@ -230,7 +231,7 @@ class RunFolder:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return unsealed(json.loads(path.read_text(encoding="utf-8")))
+        return unsealed(json.loads(path.read_text(encoding="utf-8")), path.name)
     except (OSError, RecursionError, ValueError) as error:
         raise ValueError(
             f"`RUN` must be the folder of a run. Received: {path}, which cannot be "

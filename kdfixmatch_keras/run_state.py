@@ -236,8 +236,10 @@ def opened(
             seed = secrets.randbelow(2**31) if seed is None else seed
             found = {"format": _FORMAT, "seed": seed, "identity": identity}
             with written_aside(known) as aside:
-                aside.write_text(json.dumps(sealed(found), indent=1), encoding="utf-8")
-        training = sealed(found)["sha256"]
+                aside.write_text(
+                    json.dumps(sealed(found, known.name), indent=1), encoding="utf-8"
+                )
+        training = sealed(found, known.name)["sha256"]
         try:
             yield RunState(folder, int(seed or 0), is_new, training)
         except Exception as error:
@@ -263,7 +265,7 @@ def _read_identity(path: Path, argument: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != _FORMAT:
             raise ValueError(f"format {found['format']}, not {_FORMAT}")
-        found = unsealed(found)
+        found = unsealed(found, path.name)
         found["identity"].items()
         int(found["seed"])
     except (*DAMAGED, AttributeError) as error:

@@ -99,7 +99,7 @@ def _write(model: KDFixMatch, run: Path, archive: Path) -> None:
     facts = {"command": "a command", "finished": "today", "tau": model.tau}
     written.write_facts(facts)
     written.write_results(model)
-    report = to_json(sealed({"accuracy": 0.9, "tau": model.tau}))
+    report = to_json(sealed({"accuracy": 0.9, "tau": model.tau}, "report.json"))
     (run / "report.json").write_text(report, encoding="utf-8")
 
 
@@ -118,11 +118,12 @@ def _train(state: Path) -> KDFixMatch:
 
 def _alter_state(state: Path, other: Path) -> None:
     """Copies a state as if it were that of a training with another seed."""
-    identity = unsealed(json.loads((state / "identity.json").read_text()))
+    name = "identity.json"
+    identity = unsealed(json.loads((state / name).read_text()), name)
     identity["seed"] += 1
     other.mkdir()
-    (other / "identity.json").write_text(json.dumps(sealed(identity)))
-    training = sealed(identity)["sha256"]
+    (other / name).write_text(json.dumps(sealed(identity, name)))
+    training = sealed(identity, name)["sha256"]
     for path in state.glob("fixmatch_*.npz"):
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in archive.files}

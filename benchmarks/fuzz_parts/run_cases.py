@@ -105,7 +105,12 @@ class RunCases:
             names = checkpoints.FILES
             how = damage_folder(random, path / "model", other / "model", names)
         else:
-            how = damage_folder(random, path, other, READ_BACK)
+            # Files of another run are whole, and cannot be told from what a user put
+            # there; that of the model can.
+            shutil.copytree(path, place / "other")
+            for name in READ_BACK:
+                (place / "other" / name).write_bytes(b"{}")
+            how = damage_folder(random, path, place / "other", READ_BACK)
         return how, self._outcome(how, path, self._load_run)
 
     def _try_state(self, random: Random, place: Path) -> tuple[str, str]:
@@ -215,7 +220,10 @@ def _read_states(folder: Path) -> dict[str, Any]:
             facts = json.loads(archive["facts"].tobytes())
             arrays = [archive[f"variable_{n}"] for n in range(facts["variables"])]
         networks.setdefault(facts["network"], {})[facts["epochs"]] = (facts, arrays)
-    return {"identity": unsealed(identity)["identity"], "networks": networks}
+    return {
+        "identity": unsealed(identity, "identity.json")["identity"],
+        "networks": networks,
+    }
 
 
 def _contents(model: KDFixMatch) -> dict[str, Any]:
