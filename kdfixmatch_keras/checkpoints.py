@@ -13,7 +13,8 @@ from typing import Any
 import keras
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import DAMAGED, standing, written_aside
+from kdfixmatch_keras.files import standing, written_aside
+from kdfixmatch_keras.integrity import DAMAGED
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 FORMAT_VERSION = 1

@@ -1,4 +1,4 @@
-"""Writing so that a reader sees all of a result or none of it, and reading it so.
+"""Writing so that a reader sees all of a result or none of it.
 
 Where the disk does not take it, an error says what could not be written, why, and what
 helps.
@@ -6,35 +6,13 @@ helps.
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import shutil
-import struct
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
 UNFINISHED = ".unfinished-"
-
-# What reading a damaged or foreign archive raises, numpy's `.npz` among them.
-DAMAGED = (
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 # What helps against errors of a disk, by their number.
 _FREE = "Free space there, or choose another folder."
@@ -50,57 +28,6 @@ _FORBIDDEN = {
 }
 _REMEDIES = _FULL | _FORBIDDEN
 _SENTENCE = "Cannot write"
-
-
-# Name in a sealed dictionary of the digest of the rest.
-_SEAL = "sha256"
-
-
-def check_archive(file: BinaryIO) -> None:
-    """Reads all of an archive and compares it with its checksums.
-
-    Args:
-        file: A ZIP archive, such as numpy's `.npz`; left at its beginning.
-
-    Raises:
-        Exception: One of `DAMAGED`.
-    """
-    with zipfile.ZipFile(file) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"{damaged} in it is damaged")
-    file.seek(0)
-
-
-def sealed(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """A dictionary of what JSON knows, with a digest by which damage to it shows.
-
-    Args:
-        content: The dictionary.
-        name: Of its file, which another cannot take the place of.
-    """
-    # As JSON returns it: tuples are lists, and keys strings.
-    content = json.loads(json.dumps(content))
-    return {**content, _SEAL: _digest(content, name)}
-
-
-def unsealed(content: Any, name: str) -> dict[str, Any]:
-    """What was sealed under a name.
-
-    Raises:
-        ValueError: It was changed since.
-    """
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds {type(content).__name__}, not an object")
-    rest = {name: value for name, value in content.items() if name != _SEAL}
-    if content.get(_SEAL) != _digest(rest, name):
-        raise ValueError("it was changed or damaged after it was written")
-    return rest
-
-
-def _digest(content: dict[str, Any], name: str) -> str:
-    text = json.dumps([name, content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kdfixmatch_keras import checkpoints, report
-from kdfixmatch_keras.files import (
-    UNFINISHED,
-    check_writable,
-    sealed,
-    unsealed,
-    writing,
-    written_aside,
-)
+from kdfixmatch_keras.files import UNFINISHED, check_writable, writing, written_aside
+from kdfixmatch_keras.integrity import sealed, unsealed
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.plots import plot_run
 

@@ -19,17 +19,14 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras.files import (
-    DAMAGED,
     UNFINISHED,
-    check_archive,
     check_writable,
     held,
     remove_remains,
-    sealed,
-    unsealed,
     writing,
     written_aside,
 )
+from kdfixmatch_keras.integrity import DAMAGED, check_archive, sealed, unsealed
 from kdfixmatch_keras.memory import is_out_of_memory
 from kdfixmatch_keras.trusted_set import TrustedSet
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import DAMAGED, check_archive, written_aside
+from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.integrity import DAMAGED, check_archive
 
 REASONS = (
     "trusted",

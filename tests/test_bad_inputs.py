@@ -2069,6 +2069,7 @@ INNER = {
     "classifier",
     "files",
     "fixmatch",
+    "integrity",
     "kdfixmatch",
     "memory",
     "moving_average",

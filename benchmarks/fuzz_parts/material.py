@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import KDFixMatch, TrustedSet
-from kdfixmatch_keras.files import sealed, unsealed
+from kdfixmatch_keras.integrity import sealed, unsealed
 from kdfixmatch_keras.run_folder import RunFolder, to_json
 from kdfixmatch_keras.run_state import RunState
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fuzz_parts import damage, material
 from kdfixmatch_keras import KDFixMatch, TrustedSet, checkpoints, run_state
-from kdfixmatch_keras.files import unsealed
+from kdfixmatch_keras.integrity import unsealed
 from kdfixmatch_keras.run_folder import RunFolder
 
 # What may be raised. Not what is derived from them, such as UnicodeDecodeError.
