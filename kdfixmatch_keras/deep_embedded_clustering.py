@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import array_validation, validation
 
 # keras publishes no type information, so a tensor of any backend is `Any`.
 Tensor = Any
@@ -101,7 +101,7 @@ def check_embeddings(embeddings: Any, num_clusters: int) -> NDArray[Any]:
         ValueError: If the shape is wrong, a value is not finite, or there are
             fewer rows than clusters.
     """
-    array = validation.check_array(
+    array = array_validation.check_array(
         "embeddings", embeddings, "numbers of shape (n, d), one row per sample"
     )
     if array.dtype != np.float64:

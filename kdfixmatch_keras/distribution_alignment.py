@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import array_validation, validation
 from kdfixmatch_keras.moving_average import follow, warmed_up_decay
 
 
@@ -35,7 +35,7 @@ class DistributionAlignment(keras.layers.Layer):
         self, target_distribution: Sequence[float], decay: float = 0.999, **kwargs: Any
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
-        target = validation.check_array(
+        target = array_validation.check_array(
             "target_distribution", target_distribution, "K positive numbers"
         ).astype("float32")
         if target.ndim != 1 or not (target > 0).all() or abs(target.sum() - 1) > 1e-3:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import array_validation, validation
 
 CALIBRATION_BINS = 15
 
@@ -98,9 +98,9 @@ def expected_calibration_error(
 def _check(
     probabilities: Any, labels: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    validation.check_probabilities("probabilities", probabilities)
+    array_validation.check_probabilities("probabilities", probabilities)
     matrix = np.asarray(probabilities).astype(np.float64)
-    truth = validation.check_array("labels", labels, "integers")
+    truth = array_validation.check_array("labels", labels, "integers")
     if truth.shape != matrix.shape[:1] or truth.dtype.kind not in "iu":
         raise ValueError(
             f"`labels` must be integers of shape {matrix.shape[:1]}, one for each row "

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import array_validation, validation
 from kdfixmatch_keras.files import written_aside
 from kdfixmatch_keras.integrity import DAMAGED, check_archive
 
@@ -95,7 +95,7 @@ class TrustedSet:
             )
         confidence = self.confidence
         # Rounded probabilities may sum to a little more than 1.
-        highest = 1 + validation.ROW_SUM_TOLERANCE
+        highest = 1 + array_validation.ROW_SUM_TOLERANCE
         if not ((confidence >= 0) & (confidence <= highest)).all():
             raise ValueError(
                 "`confidence` must be probabilities in [0, 1]. Received: values from "
@@ -205,7 +205,7 @@ class TrustedSet:
         Raises:
             ValueError: If `true_labels` is not an integer per unlabeled sample.
         """
-        truth = validation.check_array("true_labels", true_labels, "integers")
+        truth = array_validation.check_array("true_labels", true_labels, "integers")
         if truth.shape != self.trusted.shape or truth.dtype.kind not in "iu":
             raise ValueError(
                 "`true_labels` must be one integer per unlabeled sample, of shape "
@@ -345,7 +345,7 @@ class TrustedSet:
 
 def _converted(name: str, value: Any, dtype: Any) -> NDArray[Any]:
     """A copy of an array in another dtype that can hold its values."""
-    array = validation.check_array(name, value)
+    array = array_validation.check_array(name, value)
     kind = np.dtype(dtype).kind
     wanted = {"i": "integers", "f": "numbers", "b": "booleans"}[kind]
     fits = array.dtype.kind in {"i": "iu", "f": "iufV", "b": "b"}[kind]

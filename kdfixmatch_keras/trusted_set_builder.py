@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from kdfixmatch_keras import clustering as clusterings
-from kdfixmatch_keras import memory, validation
+from kdfixmatch_keras import array_validation, memory, validation
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 _MAX_CLASSES_NAMED = 20
@@ -150,8 +150,8 @@ class TrustedSetBuilder:
 def _check_predictions(
     probabilities: Any, embeddings: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    probabilities = validation.check_probabilities("probabilities", probabilities)
-    embeddings = validation.check_matrix("embeddings", embeddings)
+    probabilities = array_validation.check_probabilities("probabilities", probabilities)
+    embeddings = array_validation.check_matrix("embeddings", embeddings)
     if len(probabilities) != len(embeddings):
         raise ValueError(
             "`probabilities` and `embeddings` must have a row for each of the same "
@@ -170,7 +170,7 @@ def _own_num_clusters(clusterer: Any) -> int:
 
 
 def _check_clusters(clusters: Any, count: int) -> NDArray[np.int32]:
-    clusters = validation.check_array(
+    clusters = array_validation.check_array(
         "clustering.fit_predict", clusters, "what returns integers"
     )
     if (

@@ -2065,6 +2065,7 @@ PUBLIC = (
 # No user calls what is in these; it is called by what the table has, which says no
 # first. Those of a class that the package exports are found with the package.
 INNER = {
+    "array_validation",
     "callbacks",
     "classifier",
     "files",

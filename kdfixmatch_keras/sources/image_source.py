@@ -5,7 +5,7 @@ import abc
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import array_validation
 from kdfixmatch_keras.sources.pixels import Images
 
 
@@ -74,7 +74,7 @@ class ImageSource(abc.ABC):
             IndexError: If an index is out of range.
             ValueError: If `indices` is not a 1-D integer array.
         """
-        positions = validation.check_array(
+        positions = array_validation.check_array(
             "indices", indices, "a 1-D array of integers"
         )
         if positions.ndim == 1 and positions.size == 0:

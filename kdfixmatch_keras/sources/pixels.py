@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import array_validation
 
 Images = npt.NDArray[np.uint8]
 
@@ -120,7 +120,7 @@ def resize(image: Images, size: tuple[int, int]) -> Images:
     """
     if check_image_size(size) is None:
         raise ValueError("`size` must be (height, width). Received: size=None")
-    image = validation.check_array("image", image, "pixels")
+    image = array_validation.check_array("image", image, "pixels")
     check_uint8(image, "image")
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or 0 in image.shape:
         raise ValueError(
