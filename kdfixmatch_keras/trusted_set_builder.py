@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from kdfixmatch_keras import clustering as clusterings
 from kdfixmatch_keras import array_validation, memory, validation
+from kdfixmatch_keras import clustering as clusterings
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 _MAX_CLASSES_NAMED = 20
