@@ -28,7 +28,7 @@ def estimate_seconds(
     slow, as Keras prepares it, and so will be that of each network.
     """
     data = images.as_data()
-    network = model.new_network("estimate", data)
+    network = model.new_network("outer", data)
     clock = _StepClock()
     with warnings.catch_warnings():
         # So few steps say nothing about the training.

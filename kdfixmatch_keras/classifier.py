@@ -284,7 +284,7 @@ class ImageClassifier:
                 return history
             last = [state.callback(network, epochs, history)]
             keep = state.save_diverged
-        watch = TrainingWatch(network, data.labeled.labels, epochs, keep)
+        watch = TrainingWatch(network, data.labeled, keep)
         added = network.fit(
             batches,
             epochs=epochs,

@@ -1,20 +1,13 @@
 """KD-FixMatch: the three steps of the paper behind `fit`."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-import numpy as np
-
 from kdfixmatch_keras import callbacks as stage_callbacks
 from kdfixmatch_keras import checkpoints, losses, thresholds, validation
-from kdfixmatch_keras.batches import ImageBatches
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.run_state import RunState
-from kdfixmatch_keras.sources import LabeledImages
-from kdfixmatch_keras.training_watch import chance
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
@@ -252,8 +245,8 @@ class KDFixMatch(ImageClassifier):
 
         Warns:
             UserWarning: No unlabeled image had a target for an epoch; targets collapse
-                onto one class; the outer network is no better than chance on the
-                labeled images; or the trusted set is weak, see `TrustedSetBuilder`.
+                onto one class; a network is no better than chance on the labeled
+                images; or the trusted set is weak, see `TrustedSetBuilder`.
         """
         if self.unsaved_arguments:
             raise RuntimeError(
@@ -383,7 +376,6 @@ class KDFixMatch(ImageClassifier):
             return kept
         say("Trusted set: labeling the unlabeled images")
         probabilities, embeddings = self.label(self.outer, data, verbose)
-        self._compare_with_labels(data.labeled)
         confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
         say(
             f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
@@ -403,27 +395,6 @@ class KDFixMatch(ImageClassifier):
         if state is not None:
             state.save_trusted_set(trusted_set)
         return trusted_set
-
-    def _compare_with_labels(self, labeled: LabeledImages) -> None:
-        """Warns of labels that are no better than chance where the truth is known."""
-        batches = ImageBatches(labeled.images)
-        # Not `predict`, which would compile the network for a few images.
-        predicted = [
-            keras.ops.argmax(self.outer(*batches[step], training=False), axis=-1)
-            for step in range(len(batches))
-        ]
-        found = np.concatenate([keras.ops.convert_to_numpy(x) for x in predicted])
-        accuracy = float((found == labeled.labels).mean())
-        if accuracy <= chance(labeled.labels):
-            warnings.warn(
-                f"The outer network has {accuracy:.0%} of the labeled images right, no "
-                "better than to name the most frequent class each time, and its labels "
-                "of the unlabeled ones cannot be trusted either. Train it longer "
-                "(`outer_epochs`), or with another learning rate.",
-                UserWarning,
-                # The caller of `fit`.
-                stacklevel=4,
-            )
 
     @property
     def serving_network(self) -> FixMatch:

@@ -9,6 +9,7 @@ function of seed, epoch and step, so nothing else has to be known.
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,10 @@ class RunState:
         Returns:
             How many epochs are done, their history, and whether that was all.
 
+        Raises:
+            OSError: A checkpoint cannot be read, which says nothing of what is in it.
+            ValueError: A checkpoint is of a network with other variables.
+
         Warns:
             UserWarning: A checkpoint is damaged.
         """
@@ -85,8 +90,9 @@ class RunState:
                         archive[f"variable_{number}"]
                         for number in range(facts["variables"])
                     ]
-                self._check_fit(facts, arrays, network)
+                self._check_origin(facts, network)
             except DAMAGED as error:
+                _raise_if_unreadable(error, path)
                 # Not in the way of those to come, and there for who wants to look.
                 path.rename(path.with_suffix(".damaged"))
                 rest = self._checkpoints(network.name)
@@ -97,6 +103,7 @@ class RunState:
                     stacklevel=2,
                 )
                 continue
+            _check_shapes(arrays, _variables(network), path)
             for variable, array in zip(_variables(network), arrays, strict=True):
                 variable.assign(array)
             return facts["epochs"], facts["history"], facts["finished"]
@@ -160,6 +167,7 @@ class RunState:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
+            _raise_if_unreadable(error, path)
             warnings.warn(f"The trusted set is selected again. {error}", stacklevel=2)
             return None
 
@@ -177,12 +185,8 @@ class RunState:
         content = (self.folder / _TRUSTED_SET).read_bytes()
         return hashlib.sha256(content + self.training.encode()).hexdigest()
 
-    def _check_fit(
-        self, facts: dict[str, Any], arrays: list[np.ndarray], network: Any
-    ) -> None:
-        shapes = [tuple(array.shape) for array in arrays]
-        wanted = [tuple(variable.shape) for variable in _variables(network)]
-        if shapes != wanted or facts["network"] != network.name:
+    def _check_origin(self, facts: dict[str, Any], network: Any) -> None:
+        if facts["network"] != network.name:
             raise ValueError("it is of another network")
         if facts["training"] != self.training:
             raise ValueError("it is of another training")
@@ -292,6 +296,28 @@ def _compare(
             f"`{argument}` must be the folder of the same training. Received: "
             f"{argument}={str(folder)!r}, of a training with other "
             f"{', '.join(differing)}. Choose another folder, or start over."
+        )
+
+
+def _raise_if_unreadable(error: Exception, path: Path) -> None:
+    """Raises an error of the disk: it may be gone the next time, with nothing lost."""
+    if isinstance(error, OSError) and error.errno:
+        raise OSError(
+            error.errno,
+            f"Cannot read {error.filename or path}: {os.strerror(error.errno)}. "
+            "Nothing is lost; start again when it can be read.",
+        ) from error
+
+
+def _check_shapes(arrays: list[np.ndarray], variables: list[Any], path: Path) -> None:
+    found = [tuple(array.shape) for array in arrays]
+    wanted = [tuple(variable.shape) for variable in variables]
+    if found != wanted:
+        raise ValueError(
+            "`run_dir` must hold checkpoints of the same network. Received: "
+            f"{path}, with {len(found)} variables in place of {len(wanted)}, or of "
+            "other shapes. Another version of Keras or of this package may have "
+            "written it: go on with that one, choose another folder, or start over."
         )
 
 

@@ -13,6 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras.sources import LabeledImages
+from kdfixmatch_keras.thresholds import FixedThreshold
+
+# Labeled images that are looked at, at most, when a training ends.
+MAX_LABELED = 1024
+_BATCH = 128
 # A smaller class would be called swallowing for a handful of images.
 MIN_SWALLOWED = 0.1
 
@@ -45,12 +51,21 @@ def chance(labels: np.ndarray) -> float:
     return float(np.bincount(labels).max() / len(labels))
 
 
-def remedy_for_few_targets(network_name: str) -> str:
-    """What to do where the confidence of a network is never enough."""
+def remedy_for_few_targets(network_name: str, is_adaptive: bool = False) -> str:
+    """What to do where the confidence of a network is never enough.
+
+    Args:
+        network_name: `"inner"`, or another.
+        is_adaptive: Whether its threshold adapts already.
+    """
     inner = network_name == "inner"
+    tau = "tau_inner" if inner else "tau"
+    if is_adaptive:
+        return f"Lower `{tau}`, or train longer."
+    threshold = "inner_threshold" if inner else "threshold"
     return (
-        f"Lower `{'tau_inner' if inner else 'tau'}`, train longer, or let the "
-        f'threshold adapt: `{"inner_threshold" if inner else "threshold"}="flexmatch"`.'
+        f"Lower `{tau}`, train longer, or let the threshold adapt: "
+        f'`{threshold}="flexmatch"`.'
     )
 
 
@@ -59,8 +74,7 @@ class TrainingWatch(keras.callbacks.Callback):
 
     Args:
         network: The `FixMatch` network that is trained.
-        labels: Labels of the labeled images, integers `(n,)`.
-        epochs: Epochs of the training.
+        labeled: The labeled images.
         keep: Writes the state of a network that has diverged, given the network and
             what happened; returns the file. None where there is no place for it.
 
@@ -68,25 +82,20 @@ class TrainingWatch(keras.callbacks.Callback):
         TrainingDiverged: At the end of the step, or of the epoch for a weight.
     """
 
-    # Nothing here depends on the order of batches, so that Keras need not wait for each
-    # step to end before it starts the next.
-    async_safe = True
-
     def __init__(
         self,
         network: Any,
-        labels: np.ndarray,
-        epochs: int,
+        labeled: LabeledImages,
         keep: Callable[[Any, dict[str, Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.epochs = epochs
+        self.labeled = labeled
         self._name = network.name.removeprefix("fixmatch_")
-        self._chance = chance(labels)
-        self._limit = swallowing_limit(self._chance)
+        self._chance = chance(labeled.labels)
         self._keep = keep
         self._epoch = 0
+        self._last_logs: dict[str, Any] = {}
         self._warned: set[str] = set()
         self._was_high = False
 
@@ -111,61 +120,92 @@ class TrainingWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Checks the weights, and looks for signs that warrant a warning."""
-        logs = logs or {}
+        self._last_logs = dict(logs or {})
         self._check_weights(f"in epoch {epoch + 1}")
-        is_last = epoch + 1 == self.epochs
-        self._look_for_targets(epoch, logs, is_last)
-        self._look_for_collapse(epoch, logs, is_last)
-        # Logs are in single precision.
-        if is_last and np.float32(logs.get("accuracy", 1)) <= np.float32(self._chance):
+        # That nothing is sure yet is how a training starts.
+        if epoch > 0:
+            self._look_for_targets()
+        is_high = self._is_one_class()
+        # What is easy comes first: one epoch says little before the last.
+        if is_high and self._was_high:
+            self._warn_of_collapse()
+        self._was_high = is_high
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Looks at the last epoch, whichever it was, and at what was learned."""
+        self._look_for_targets()
+        if self._is_one_class():
+            self._warn_of_collapse()
+        accuracy = self._accuracy()
+        if accuracy <= self._chance:
             self._warn(
                 "chance",
-                f"In its last epoch the {self._name} network had "
-                f"{logs['accuracy']:.0%} of the labeled images right, which is no "
-                "better than to name the most frequent class each time. Train longer, "
-                "or with another learning rate.",
+                f"At its end the {self._name} network has {accuracy:.0%} of the "
+                "labeled images right, no better than to name the most frequent class "
+                "each time: no label that it gives can be trusted. Train longer, or "
+                "with another learning rate.",
             )
 
-    def _look_for_targets(
-        self, epoch: int, logs: dict[str, Any], is_last: bool
-    ) -> None:
-        # That nothing is sure yet is how a training starts.
-        if logs.get("mask_rate") == 0 and (epoch > 0 or is_last):
+    def _look_for_targets(self) -> None:
+        if self._last_logs.get("mask_rate") == 0:
+            is_adaptive = not isinstance(self.network.threshold, FixedThreshold)
             self._warn(
                 "targets",
-                f"In epoch {epoch + 1} no unlabeled image had a target: the "
+                f"In epoch {self._epoch + 1} no unlabeled image had a target: the "
                 f"{self._name} network was never confident enough, and learned from "
-                f"the labeled images alone. {remedy_for_few_targets(self._name)}",
+                "the labeled images alone. "
+                + remedy_for_few_targets(self._name, is_adaptive),
             )
 
-    def _look_for_collapse(
-        self, epoch: int, logs: dict[str, Any], is_last: bool
-    ) -> None:
-        # What is easy comes first: one epoch says little before the last.
-        is_high = logs.get("top_class_share", 0.0) >= self._limit
-        if is_high and (self._was_high or is_last):
-            self._warn(
-                "collapse",
-                f"In epoch {epoch + 1} {logs['top_class_share']:.0%} of the targets of "
-                "unlabeled images named one class; of the labeled images, "
-                f"{self._chance:.0%} are of the most frequent class. The {self._name} "
-                "network may take other classes for it. If the labels tell how "
-                "frequent classes are, use `distribution_alignment=True`; else label "
-                "more images.",
-            )
-        self._was_high = is_high
+    def _is_one_class(self) -> bool:
+        share = float(self._last_logs.get("top_class_share", 0.0))
+        return share >= swallowing_limit(self._chance)
+
+    def _warn_of_collapse(self) -> None:
+        share = self._last_logs["top_class_share"]
+        self._warn(
+            "collapse",
+            f"In epoch {self._epoch + 1} {share:.0%} of the targets of unlabeled "
+            f"images named one class; of the labeled images, {self._chance:.0%} are of "
+            f"the most frequent class. The {self._name} network may take other classes "
+            "for it. If the labels tell how frequent classes are, use "
+            "`distribution_alignment=True`; else label more images.",
+        )
+
+    def _accuracy(self) -> float:
+        """Share of the labeled images, or of some, that the teacher has right."""
+        count = len(self.labeled.labels)
+        rows = np.linspace(0, count - 1, min(count, MAX_LABELED)).astype(np.int64)
+        right = 0
+        for start in range(0, len(rows), _BATCH):
+            chosen = rows[start : start + _BATCH]
+            # Not `predict`, which would compile the network for a few images.
+            outputs = self.network(self.labeled.images[chosen], training=False)
+            found = keras.ops.convert_to_numpy(keras.ops.argmax(outputs, axis=-1))
+            right += int((found == self.labeled.labels[chosen]).sum())
+        return right / len(rows)
 
     def _warn(self, sign: str, message: str) -> None:
         if sign not in self._warned:
             self._warned.add(sign)
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=3)
 
     def _check_weights(self, when: str, at_start: bool = False) -> None:
-        bad = [
-            variable.path
+        self._sync()
+        variables = [
+            variable
             for variable in self.network.variables
             if keras.backend.is_float_dtype(variable.dtype)
-            and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+        ]
+        finite = keras.ops.stack(
+            [keras.ops.all(keras.ops.isfinite(variable)) for variable in variables]
+        )
+        bad = [
+            variable.path
+            for variable, is_finite in zip(
+                variables, keras.ops.convert_to_numpy(finite), strict=True
+            )
+            if not is_finite
         ]
         if bad:
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -178,11 +218,23 @@ class TrainingWatch(keras.callbacks.Callback):
                 else _cause(self.network, {}),
             )
 
+    def _sync(self) -> None:
+        # On JAX, the variables are out of date within an epoch.
+        sync = getattr(self.network, "jax_state_sync", None)
+        if sync is not None:
+            sync()
+
     def _stop(self, what: str, cause: str) -> None:
         kept = ""
         if self._keep is not None:
-            file = self._keep(self.network, {"diverged": what, "epochs": self._epoch})
-            kept = f" What it had become is in {file}."
+            self._sync()
+            try:
+                file = self._keep(
+                    self.network, {"diverged": what, "epochs": self._epoch}
+                )
+                kept = f" What it had become is in {file}."
+            except (OSError, MemoryError) as error:
+                kept = f" What it had become could not be kept ({error})."
         raise TrainingDiverged(f"{what}. {cause}{kept}", self.network)
 
 

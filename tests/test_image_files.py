@@ -417,6 +417,19 @@ def test_reasons_are_told_in_plain_words(tmp_path):
     assert reason(tmp_path / "locked.png") == "not a regular file"
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16])
+def test_small_numbers_in_deep_files_are_not_black(tmp_path, dtype):
+    pixels = np.arange(40).reshape(5, 8).astype(dtype)
+    file = tmp_path / "small.tif"
+    Image.fromarray(pixels * 6).save(file)
+    with pytest.raises(ValueError, match="8-bit pixels in a 16- or 32-bit file"):
+        read_pixels(file)
+    Image.fromarray(pixels * 600).save(file)
+    np.testing.assert_array_equal(read_pixels(file)[..., 0], pixels * 600 >> 8)
+    Image.fromarray(pixels * 0).save(file)
+    assert not read_pixels(file).any()
+
+
 def test_threads_that_read_leave_the_filters_of_warnings_alone(tmp_path):
     write = Image.new("RGB", (4, 4))
     write.save(tmp_path / "a.png")

@@ -1,7 +1,10 @@
 """A training that is stopped goes on, and ends with the bits of one that was not."""
 
+import errno
 import functools
+import io
 import json
+import os
 import shutil
 
 import keras
@@ -193,6 +196,43 @@ def test_checkpoint_of_another_network_is_not_taken(stopped, uninterrupted):
         model = fit(new_model(), stopped)
     assert any("it is of another network" in str(w.message) for w in caught)
     assert_same(model, uninterrupted)
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["fixmatch_inner-000002.npz", "trusted.npz"])
+def test_file_that_cannot_be_read_for_now_is_not_given_up(
+    stopped, uninterrupted, monkeypatch, name
+):
+    before = files_of(stopped)
+    read = io.open
+
+    def read_all_but_one(file, *arguments, **options):
+        if str(file).endswith(name):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return read(file, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", read_all_but_one)
+        patch.setattr("io.open", read_all_but_one)
+        with pytest.raises(OSError, match=f"Cannot read .*{name}: Input/output error"):
+            fit(new_model(), stopped)
+    assert files_of(stopped) == before
+    assert_same(fit(new_model(), stopped), uninterrupted)
+
+
+def test_checkpoint_of_other_shapes_is_refused_and_not_given_up(stopped):
+    newest = stopped / "fixmatch_inner-000002.npz"
+    with np.load(newest) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["variable_0"] = arrays["variable_0"][..., np.newaxis]
+    np.savez(newest, **arrays)
+    before = files_of(stopped)
+    with pytest.raises(ValueError, match="Another version of Keras or of this package"):
+        fit(new_model(), stopped)
+    assert files_of(stopped) == before
 
 
 def test_files_of_another_training_are_not_taken(stopped, uninterrupted, tmp_path):

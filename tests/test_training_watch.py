@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kdfixmatch_keras import KDFixMatch, baselines
+from kdfixmatch_keras import FixMatch, KDFixMatch, backbones, baselines
+from kdfixmatch_keras.sources import ArraySource, LabeledImages
 from kdfixmatch_keras.top_class_share import TopClassShare
 from kdfixmatch_keras.training_watch import (
     TrainingDiverged,
@@ -180,21 +181,63 @@ def test_labels_no_better_than_chance_are_not_trusted_silently():
     same = np.full((12, 8, 8, 3), 100, "uint8")
     with pytest.warns() as caught:
         model.fit((same, LABELS), UNLABELED, epochs=1, steps_per_epoch=2, verbose=0)
-    (told,) = messages(caught, "cannot be trusted either")
-    assert "has 33% of the labeled images right" in told
-    assert "`outer_epochs`" in told
-    of_outer, of_inner = messages(caught, "In its last epoch")
-    assert "the outer network had 33% of the labeled images right" in of_outer
-    assert "the inner network" in of_inner
+    outer, inner = messages(caught, "At its end")
+    assert outer.startswith(
+        "At its end the outer network has 33% of the labeled images"
+    )
+    assert "no label that it gives can be trusted" in outer
+    assert "the inner network" in inner
 
 
-def watch_of(network_name="fixmatch_outer", epochs=5):
-    network = keras.Sequential(name=network_name)
-    return TrainingWatch(network, LABELS, epochs)
+def test_signs_of_the_last_epoch_are_told_when_a_callback_ends_the_training():
+    stopping = keras.callbacks.EarlyStopping("loss", patience=0, min_delta=9)
+    model = new_model(baselines.FixMatch, tau=1.0, optimizer=keras.optimizers.SGD(0.0))
+    with pytest.warns() as caught:
+        fit(model, epochs=30, callbacks=[stopping])
+    assert len(model.history["loss"]) < 5
+    assert messages(caught, "At its end")
+    assert messages(caught, "no unlabeled image had a target")
+
+
+def test_a_disk_that_is_full_does_not_hide_what_happened():
+    def keep(network, facts):
+        raise OSError(28, "Cannot write it: no space left on device.")
+
+    watch = watch_of(keep=keep)
+    watch.set_params({"steps": 3})
+    with pytest.raises(TrainingDiverged) as caught:
+        watch.on_train_batch_end(1, {"loss": np.nan})
+    assert "became nan in step 2" in str(caught.value)
+    assert "could not be kept ([Errno 28] Cannot write it" in str(caught.value)
+
+
+def test_who_has_a_threshold_that_adapts_is_not_told_to_take_one():
+    watch = watch_of(threshold="flexmatch")
+    with pytest.warns(UserWarning, match="Lower `tau`, or train longer.$"):
+        watch.on_epoch_begin(1)
+        watch.on_epoch_end(1, logs_of(mask_rate=0.0))
+
+
+def watch_of(name="outer", keep=None, threshold="fixed"):
+    student = backbones.build_network(dense, (8, 8, 3), 3, embedding_dim=4, seed=0)
+    network = FixMatch(
+        student, name=f"fixmatch_{name}", threshold=threshold, num_unlabeled=40
+    )
+    network.compile("sgd")
+    labeled = LabeledImages(
+        ArraySource(LABELED[0]), LABELS.astype("int32"), list("abc")
+    )
+    return TrainingWatch(network, labeled, keep)
 
 
 def logs_of(**changes):
     return {"loss": 1.0, "accuracy": 1.0, "mask_rate": 0.5, **changes}
+
+
+def end_epochs(watch, *logs, first=0):
+    for epoch, of_epoch in enumerate(logs, first):
+        watch.on_epoch_begin(epoch)
+        watch.on_epoch_end(epoch, of_epoch)
 
 
 def test_one_class_for_most_targets_is_told():
@@ -203,12 +246,9 @@ def test_one_class_for_most_targets_is_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # What is easy comes first.
-        watch.on_epoch_end(0, collapsed)
-        watch.on_epoch_end(1, logs_of(top_class_share=0.4))
-        watch.on_epoch_end(2, collapsed)
+        end_epochs(watch, collapsed, logs_of(top_class_share=0.4), collapsed)
     with pytest.warns() as caught:
-        watch.on_epoch_end(3, collapsed)
-        watch.on_epoch_end(4, collapsed)
+        end_epochs(watch, collapsed, collapsed, first=3)
     (told,) = messages(caught, "named one class")
     assert told.startswith(
         "In epoch 4 90% of the targets of unlabeled images named one"
@@ -218,10 +258,11 @@ def test_one_class_for_most_targets_is_told():
 
 
 def test_a_collapse_in_the_last_epoch_is_told():
-    with pytest.warns(UserWarning, match="The inner network may take other classes"):
-        watch_of("fixmatch_inner", epochs=1).on_epoch_end(
-            0, logs_of(top_class_share=0.9)
-        )
+    watch = watch_of("inner")
+    with pytest.warns() as caught:
+        watch.on_epoch_end(0, logs_of(top_class_share=0.9))
+        watch.on_train_end()
+    assert messages(caught, "The inner network may take other classes")
 
 
 def test_a_frequent_class_is_no_collapse():
@@ -230,12 +271,16 @@ def test_a_frequent_class_is_no_collapse():
     assert swallowing_limit(0.001) == pytest.approx(0.101)
 
 
-def test_a_training_that_learns_says_nothing():
+@pytest.mark.parametrize("method", [baselines.FixMatch, baselines.Supervised])
+def test_a_training_that_learns_says_nothing(method):
+    unlabeled = LABELED[0].repeat(4, axis=0) + np.arange(48, dtype="uint8").reshape(
+        -1, 1, 1, 1
+    )
+    model = new_model(method, tau=0.5, optimizer=keras.optimizers.Adam(0.01))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        watch = watch_of()
-        for epoch in range(5):
-            watch.on_epoch_end(epoch, logs_of(top_class_share=0.4))
+        warnings.simplefilter("error", UserWarning)
+        history = model.fit(LABELED, unlabeled, epochs=4, steps_per_epoch=20, verbose=0)
+    assert history["accuracy"][-1] > 0.9
 
 
 def test_share_of_the_top_class_by_hand():

@@ -53,7 +53,8 @@ class FolderSource(ImageSource):
 
     Files are told apart by what is in them: JPEG, PNG, BMP, GIF, WebP or TIFF, whatever
     the extension. None is trusted: one that is cut short, or has more than 89,478,485
-    pixels, cannot be read, and warnings of Pillow about others are not passed on.
+    pixels, cannot be read, and warnings of Pillow about others are not passed on by the
+    main thread.
 
     Modes 1, L, LA and I (16-bit, of which the high byte is kept) are grayscale; every
     other mode becomes RGB, but for CIELab and floating-point pixels, which are refused.

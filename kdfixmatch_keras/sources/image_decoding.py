@@ -243,6 +243,9 @@ def _high_byte(image: Image.Image) -> Images:
     pixels = np.asarray(image)
     if pixels.min() < 0 or pixels.max() > 0xFFFF:
         raise Refused("pixels beyond 16 bits; save it as 8 or 16 bits")
+    if 0 < pixels.max() <= 0xFF:
+        # As many programs write masks and labels; their high byte is black.
+        raise Refused("8-bit pixels in a 16- or 32-bit file; save it as 8 bits")
     return (pixels >> 8).astype(np.uint8)[..., np.newaxis]
 
 
