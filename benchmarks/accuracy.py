@@ -15,17 +15,15 @@ import argparse
 import inspect
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
+import machine
 from methods import GROUPS, METHODS, Task
 from store import OPTIONS, Store, option
 
@@ -152,35 +150,6 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
-    """The commit of the code, with a mark if it has been changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    except OSError:
-        return None
-    return found.stdout.strip() or None
-
-
-def _cores() -> int:
-    """How many cores this process may use, which can be fewer than there are."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cores": _cores(),
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("keras", "tensorflow", "numpy")},
-        "accelerators": keras.distribution.list_devices("gpu"),
-    }
-
-
 def _stop(signal_number: int, frame: Any) -> None:
     """Ends the workers too: nobody would keep what they train."""
     for process in list(RUNNING):
@@ -190,7 +159,7 @@ def _stop(signal_number: int, frame: Any) -> None:
 
 def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store) -> int:
     """Trains the methods of one draw of labels in a process of their own."""
-    threads = str(max(1, _cores() // options.workers))
+    threads = str(max(1, machine.cores() // options.workers))
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -218,16 +187,23 @@ def _run_group(group: dict[str, Any], options: argparse.Namespace, store: Store)
     return process.returncode
 
 
-def _work(
-    settings: dict[str, Any], group: dict[str, Any], options: argparse.Namespace
-) -> None:
-    """Trains the methods of a group, printing each cell as it is finished."""
+def new_task(
+    settings: dict[str, Any], labels: int, seed: int, data_dir: str | None
+) -> Task:
+    """A draw of labels, and how networks are trained on it.
+
+    Args:
+        settings: `PRESETS` of a data set, with `"data"` and `"outer_epochs"`.
+        labels: Number of labeled images.
+        seed: Draws them, and everything else that is random.
+        data_dir: Folder of images, or None.
+    """
     size = settings["image_size"]
     data = datasets.load(
         settings["data"],
-        group["labels"],
-        group["seed"],
-        data_dir=options.data_dir,
+        labels,
+        seed,
+        data_dir=data_dir,
         image_size=None if size is None else (size, size),
     )
     shared = [
@@ -237,18 +213,29 @@ def _work(
         "unlabeled_ratio",
         "distribution_alignment",
     ]
-    task = Task(
+    return Task(
         data=data,
         settings={
             **{name: settings[name] for name in shared},
             "weak_augmentation": data.weak_augmentation,
-            "seed": group["seed"],
+            "seed": seed,
         },
         epochs=settings["epochs"],
         outer_epochs=settings["outer_epochs"],
         steps_per_epoch=settings["steps_per_epoch"],
     )
-    made_by = {"commit": _commit(), "workers": options.workers, "machine": _machine()}
+
+
+def _work(
+    settings: dict[str, Any], group: dict[str, Any], options: argparse.Namespace
+) -> None:
+    """Trains the methods of a group, printing each cell as it is finished."""
+    task = new_task(settings, group["labels"], group["seed"], options.data_dir)
+    made_by = {
+        "commit": machine.commit(),
+        "workers": options.workers,
+        "machine": machine.facts(),
+    }
     failed = False
     for method in group["methods"]:
         cell = {"labels": group["labels"], "seed": group["seed"], "method": method}
