@@ -1,0 +1,66 @@
+"""RandAugment and Cutout of this package against what else there is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import machine
+import numpy as np
+import tensorflow as tf
+
+from kdfixmatch_keras import augmentation
+from speed_parts.pillow_policy import PillowPolicy
+from speed_parts.timing import repeated, rounds
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Augments one batch in memory with each alternative.
+
+    Args:
+        job: `"side"`, `"batch_size"`, `"precision"`, `"repeats"`, and `"least"`, the
+            seconds that one measurement shall take.
+
+    Returns:
+        `"seconds"`: by alternative, seconds of a batch in each repeat.
+    """
+    keras.config.set_dtype_policy(job["precision"])
+    side = job["side"]
+    shape = (job["batch_size"], side, side, 3)
+    # Smooth, as the histograms of photographs are.
+    small = np.random.default_rng(0).integers(0, 256, (shape[0], 8, 8, 3), np.uint8)
+    resized = tf.image.resize(small, (side, side)).numpy().astype(np.uint8)
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    keras_layer = keras.layers.RandAugment(value_range=(0, 255), num_ops=2)
+    with PillowPolicy(resized, machine.cores()) as pillow:
+        actions: dict[str, Callable[[], Any]] = {
+            # As `fit` compiles them: neither rival goes through XLA.
+            "ours": _compiled(augmentation.get_strong("randaugment"), resized, on_gpu),
+            "keras_cv": _compiled(augmentation.get_strong("keras_cv"), resized, False),
+            "keras_layer": _compiled(keras_layer, resized, False),
+            "pillow": pillow,
+        }
+        calls = {name: repeated(act, job["least"]) for name, act in actions.items()}
+        found = rounds(
+            {name: call for name, (call, _) in calls.items()}, job["repeats"]
+        )
+    return {
+        "seconds": {
+            name: [value / calls[name][1] for value in values]
+            for name, values in found.items()
+        },
+    }
+
+
+def _compiled(layer: Any, images: Any, jit_compile: bool) -> Callable[[], Any]:
+    on_device = tf.convert_to_tensor(images)
+
+    @tf.function(jit_compile=jit_compile)
+    def augment(batch: Any) -> Any:
+        return layer(batch, training=True)
+
+    def run() -> Any:
+        result = augment(on_device)
+        # One pixel, so that a device has computed them and none is copied.
+        return result[0, 0, 0, 0].numpy()
+
+    return run

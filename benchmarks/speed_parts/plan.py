@@ -1,0 +1,197 @@
+"""What each part of the speed benchmark measures, as jobs for processes of their own.
+
+It imports nothing heavy: the process that starts the others stays small.
+"""
+
+import argparse
+from typing import Any
+
+Job = dict[str, Any]
+
+PARTS = {
+    "step": "step",
+    "augmentation": "augmentation",
+    "trusted": "trusted",
+    "whole": "whole",
+    "reading": "reading",
+    "startup": "startup",
+    "profile": "step",
+}
+"""The parts, and the module that measures each."""
+
+NETWORKS = (
+    "small_cnn:32",
+    "wide_resnet_28_2:32",
+    "efficientnetb0:32",
+    "efficientnetb0:96",
+)
+BATCH_SIZE, UNLABELED_RATIO = 64, 7
+# Seconds that one measurement of a step shall last, and those of a step at B = 64 on
+# two cores, from which follows how many steps that are.
+_EPOCH_SECONDS = 5.0
+_STEP_SECONDS = {
+    "small_cnn:32": 0.3,
+    "wide_resnet_28_2:32": 4.0,
+    "efficientnetb0:32": 1.5,
+    "efficientnetb0:96": 6.0,
+}
+# So small that the big networks fit into a quick look; shares of what does not depend
+# on the batch are then too large.
+_QUICK_BATCH_SIZES = {
+    "small_cnn:32": 64,
+    "wide_resnet_28_2:32": 8,
+    "efficientnetb0:32": 16,
+    "efficientnetb0:96": 4,
+}
+PROFILE = (
+    "student",
+    "bare",
+    "weak",
+    "strong",
+    "losses",
+    "optimizer",
+    "average",
+    "metrics",
+    "function",
+)
+"""The levels of a profiled step, each with one part more than the one before."""
+
+LABELS = {"digits": 20, "cifar10": 250}
+
+
+def jobs(part: str, options: argparse.Namespace) -> list[Job]:
+    """The jobs of a part.
+
+    Args:
+        part: One of `PARTS`.
+        options: `quick`, `repeats`, `networks`, `precision` and `data_dir` of the
+            command line.
+    """
+    found: list[Job] = _JOBS[part](options)
+    return found
+
+
+def _repeats(options: argparse.Namespace, full: int, quick: int) -> int:
+    return options.repeats or (quick if options.quick else full)
+
+
+def _step(options: argparse.Namespace) -> list[Job]:
+    return [
+        _network_job(options, network, precision, ["bare"])
+        for precision in options.precision
+        for network in options.networks or NETWORKS
+    ]
+
+
+def _profile(options: argparse.Namespace) -> list[Job]:
+    networks = NETWORKS[:1] if options.quick else NETWORKS
+    return [
+        _network_job(options, network, precision, list(PROFILE))
+        for precision in options.precision
+        for network in options.networks or networks
+    ]
+
+
+def _network_job(
+    options: argparse.Namespace, network: str, precision: str, levels: list[str]
+) -> Job:
+    backbone, side = network.split(":")
+    batch_size, steps = BATCH_SIZE, 1
+    if options.quick:
+        batch_size = _QUICK_BATCH_SIZES.get(network, 4)
+    else:
+        steps = round(_EPOCH_SECONDS / _STEP_SECONDS.get(network, _EPOCH_SECONDS))
+    return {
+        "backbone": backbone,
+        "side": int(side),
+        "precision": precision,
+        "batch_size": batch_size,
+        "unlabeled_ratio": UNLABELED_RATIO,
+        # A first batch that nothing waits for is a part of each epoch.
+        "steps": options.steps or max(2, steps),
+        "repeats": _repeats(options, 7, 2),
+        "levels": levels,
+    }
+
+
+def _augmentation(options: argparse.Namespace) -> list[Job]:
+    batch_sizes = {32: 448, 96: 448, 224: 112}
+    if options.quick:
+        batch_sizes = {32: 448, 96: 112, 224: 28}
+    return [
+        {
+            "side": side,
+            "batch_size": batch_size,
+            "precision": precision,
+            "repeats": _repeats(options, 7, 3),
+            "least": 0.1 if options.quick else 1.0,
+        }
+        for precision in options.precision
+        for side, batch_size in batch_sizes.items()
+    ]
+
+
+def _trusted(options: argparse.Namespace) -> list[Job]:
+    full, some, few = (10_000, 100_000, 1_000_000), (10_000, 100_000), (10_000,)
+    if options.quick:
+        counts = {"labeling": some, "kmeans": some, "dec": few, "spectral": some}
+    else:
+        counts = {"labeling": full, "kmeans": full, "dec": full, "spectral": some}
+    return [
+        {
+            "what": what,
+            "count": count,
+            # A million takes so long that noise is a small part of it.
+            "repeats": 1 if count > 100_000 else _repeats(options, 3, 1),
+        }
+        for what, sizes in counts.items()
+        for count in sizes
+    ]
+
+
+def _whole(options: argparse.Namespace) -> list[Job]:
+    sets = {"digits": None}
+    if options.data_dir and not options.quick:
+        sets["cifar10"] = options.data_dir
+    seeds = _repeats(options, 3, 1)
+    return [
+        {
+            "data": data,
+            "data_dir": data_dir,
+            "labels": LABELS[data],
+            "seed": seed,
+            "precision": precision,
+            "epochs": 6 if options.quick else None,
+            "steps_per_epoch": None,
+        }
+        for precision in options.precision
+        for data, data_dir in sets.items()
+        for seed in range(seeds)
+    ]
+
+
+def _reading(options: argparse.Namespace) -> list[Job]:
+    return [
+        {
+            "images": 2_000 if options.quick else 20_000,
+            "side": 96,
+            "image_size": 32,
+            "backbone": "small_cnn",
+            "repeats": _repeats(options, 5, 3),
+        }
+    ]
+
+
+def _startup(options: argparse.Namespace) -> list[Job]:
+    return [{"repeats": _repeats(options, 7, 2)}]
+
+
+_JOBS: dict[str, Any] = {
+    "step": _step,
+    "augmentation": _augmentation,
+    "trusted": _trusted,
+    "whole": _whole,
+    "reading": _reading,
+    "startup": _startup,
+    "profile": _profile,
+}

@@ -1,0 +1,142 @@
+"""Labeling, clustering and agreement for many samples: time and memory.
+
+Each size and clustering has a process of its own, whose peak of memory is that of the
+one thing it does.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+
+from kdfixmatch_keras import TrustedSetBuilder, baselines
+from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
+from speed_parts.timing import peak_memory, rounds, seconds
+
+DIMENSIONS, NUM_CLASSES, RESTARTS = 256, 10, 20
+SIDE, BATCH = 8, 256
+# One in ten samples is not confident, so that the confident ones are not the array
+# itself; and one in twenty is labeled wrongly.
+UNSURE, WRONG = 0.1, 0.05
+_ROWS = 1 << 14
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Measures one size.
+
+    Args:
+        job: `"what"`, a clustering or `"labeling"`; `"count"` of samples; `"repeats"`.
+
+    Returns:
+        `"seconds"` of `"ours"` and of the `"reference"` in each repeat, and `"memory"`:
+        the peak of the process in bytes after the `"import"`, with the `"arrays"`
+        made, and after the work, `"peak"`. A clustering that refuses so many samples
+        gives `"refused"`, what it says, in place of both.
+    """
+    memory = {"import": peak_memory()}
+    labeling = job["what"] == "labeling"
+    prepare = _labeling if labeling else functools.partial(_selection, job["what"])
+    ours, reference = prepare(job["count"])
+    memory["arrays"] = peak_memory()
+    try:
+        first = {"ours": [seconds(ours)]}
+    except ValueError as error:
+        return {"refused": str(error)}
+    memory["peak"] = peak_memory()
+    first["reference"] = [seconds(reference)]
+    found = rounds({"ours": ours, "reference": reference}, job["repeats"] - 1)
+    return {
+        "seconds": {name: first[name] + times for name, times in found.items()},
+        "memory": memory,
+    }
+
+
+def _selection(
+    clustering: str, count: int
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The selection of a trusted set, and scikit-learn on the confident embeddings."""
+    probabilities, embeddings = made_up(count)
+    builder = TrustedSetBuilder(clustering=clustering, seed=0)
+
+    def ours() -> None:
+        with warnings.catch_warnings():
+            # How good the set is does not matter here.
+            warnings.simplefilter("ignore", UserWarning)
+            builder.build(probabilities, embeddings)
+
+    @functools.cache
+    def confident() -> Any:
+        return embeddings[probabilities.max(axis=1) >= builder.tau_select]
+
+    def reference() -> None:
+        MiniBatchKMeans(NUM_CLASSES, n_init=RESTARTS, random_state=0).fit_predict(
+            confident()
+        )
+
+    return ours, reference
+
+
+def made_up(count: int) -> tuple[Any, Any]:
+    """Probabilities and embeddings `(count, 256)`, float32, of overlapping classes.
+
+    They are written in place, so that no copy is in the peak of memory.
+    """
+    random = np.random.default_rng(0)
+    labels = random.integers(0, NUM_CLASSES, count)
+    wrong = random.random(count) < WRONG
+    named = np.where(wrong, random.integers(0, NUM_CLASSES, count), labels)
+    confidence = np.where(random.random(count) < UNSURE, 0.55, 0.991)
+    rest = (1.0 - confidence) / (NUM_CLASSES - 1)
+    probabilities = np.empty((count, NUM_CLASSES), np.float32)
+    probabilities[:] = rest[:, np.newaxis]
+    probabilities[np.arange(count), named] = confidence
+    centers = random.normal(0.0, 0.5, (NUM_CLASSES, DIMENSIONS)).astype(np.float32)
+    embeddings = np.empty((count, DIMENSIONS), np.float32)
+    for start in range(0, count, _ROWS):
+        rows = embeddings[start : start + _ROWS]
+        random.standard_normal(out=rows, dtype=np.float32)
+        rows += centers[labels[start : start + _ROWS]]
+        # Embeddings are activations of a ReLU.
+        np.maximum(rows, 0.0, out=rows)
+    return probabilities, embeddings
+
+
+def _labeling(count: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Labeling images of the digits' size, and the same network's bare forward."""
+    random = np.random.default_rng(0)
+    few = random.integers(0, 256, (1000, SIDE, SIDE, 1), np.uint8)
+    labels = (np.arange(1000) % NUM_CLASSES).astype(np.int32)
+    names = [str(label) for label in range(NUM_CLASSES)]
+    data = TrainingData(
+        LabeledImages(ArraySource(few), labels, names), _Repeated(few, count), None
+    )
+    classifier = baselines.FixMatch(
+        "small_cnn", weights=None, embedding_dim=DIMENSIONS, seed=0
+    )
+    network = classifier.new_network("outer", data)
+    embedder = network.embedder()
+
+    def reference() -> None:
+        for _ in range(count // BATCH):
+            embedder.predict_on_batch(few[:BATCH])
+
+    return lambda: classifier.label(network, data), reference
+
+
+class _Repeated(ImageSource):
+    """A few images again and again, as a million would be in the peak of memory."""
+
+    def __init__(self, images: Any, count: int) -> None:
+        super().__init__(images.shape[1:])
+        self._images = images
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _read(self, indices: Any) -> Any:
+        return self._images[indices % len(self._images)]

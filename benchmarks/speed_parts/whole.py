@@ -1,0 +1,155 @@
+"""The whole job: KD-FixMatch's stages against FixMatch, from images to a network."""
+
+import time
+from typing import Any
+
+import keras
+from accuracy import PRESETS, new_task
+from methods import Task
+
+from kdfixmatch_keras import KDFixMatch, baselines
+from kdfixmatch_keras.classifier import ImageClassifier
+from kdfixmatch_keras.kdfixmatch import default_outer_epochs
+
+STAGES = ("outer", "labeling", "clustering", "inner")
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Trains both methods on one draw of labels.
+
+    Args:
+        job: `"data"`, `"data_dir"`, `"labels"`, `"seed"`, `"precision"`, and `"epochs"`
+            and `"steps_per_epoch"` of the inner network and of FixMatch, None for those
+            of the accuracy benchmark.
+
+    Returns:
+        For `"fixmatch"` and for `"kdfixmatch"`: `"seconds"` by stage, `"accuracy"` on
+        the test images, and the `"curve"`: seconds since the start and accuracy at the
+        end of each epoch of the network that the method gives. The accuracies are the
+        teacher's, and the clock stands still while they are measured.
+    """
+    settings = {**PRESETS[job["data"]], "data": job["data"]}
+    for name in ("epochs", "steps_per_epoch"):
+        settings[name] = job[name] or settings[name]
+    settings["outer_epochs"] = default_outer_epochs(settings["epochs"])
+    task = new_task(settings, job["labels"], job["seed"], job["data_dir"])
+    task.settings["mixed_precision"] = job["precision"]
+    # What a process does once must not count for the one that comes first.
+    task.fit(baselines.FixMatch(**task.settings), 1)
+    methods = {"fixmatch": _fixmatch, "kdfixmatch": _kdfixmatch}
+    order = list(methods) if job["seed"] % 2 == 0 else list(reversed(methods))
+    found = {name: methods[name](task) for name in order}
+    return {**found, "settings": settings}
+
+
+class Clock:
+    """Seconds since the start, without those in which it was stopped."""
+
+    def __init__(self) -> None:
+        self.marks = {"start": 0.0}
+        self._start = time.perf_counter()
+        self._stopped_at = 0.0
+
+    def read(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._start
+
+    def mark(self, name: str) -> None:
+        """Remembers when something ended."""
+        self.marks[name] = self.read()
+
+    def stop(self) -> None:
+        """Leaves out what follows."""
+        self._stopped_at = time.perf_counter()
+
+    def go_on(self) -> None:
+        """Counts again."""
+        self._start += time.perf_counter() - self._stopped_at
+
+
+class Curve(keras.callbacks.Callback):
+    """The accuracy on test images at the end of each epoch, and when that was."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.points: list[tuple[float, float]] = []
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Evaluation is no part of the job."""
+        self.clock.stop()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """The job goes on."""
+        self.clock.go_on()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keeps the accuracy."""
+        self.points.append((self.clock.read(), float(logs["val_accuracy"])))
+
+
+class _Timed(ImageClassifier):
+    """Marks when the stages of a training end."""
+
+    clock: Clock
+
+    def new_network(self, stage: str, data: Any, **options: Any) -> Any:
+        """Between labeling and the inner network is the clustering."""
+        if stage == "inner":
+            self.clock.mark("clustering")
+        return super().new_network(stage, data, **options)
+
+    def label(self, *arguments: Any, **options: Any) -> Any:
+        """Marks the labeling."""
+        found = super().label(*arguments, **options)
+        self.clock.mark("labeling")
+        return found
+
+    def train(self, network: Any, *arguments: Any, **options: Any) -> Any:
+        """Marks both trainings."""
+        history = super().train(network, *arguments, **options)
+        self.clock.mark(network.name.removeprefix("fixmatch_"))
+        return history
+
+
+class _TimedKDFixMatch(_Timed, KDFixMatch):
+    """KD-FixMatch with a clock."""
+
+
+def _fixmatch(task: Task) -> dict[str, Any]:
+    model = baselines.FixMatch(**task.settings)
+    clock = Clock()
+    curve = Curve(clock)
+    task.fit(model, task.epochs, validation_data=task.data.test, callbacks=[curve])
+    clock.mark("whole")
+    return {
+        "seconds": {"whole": clock.marks["whole"]},
+        "accuracy": task.accuracy(model),
+        "curve": curve.points,
+    }
+
+
+def _kdfixmatch(task: Task) -> dict[str, Any]:
+    model = _TimedKDFixMatch(**task.settings)
+    model.clock = clock = Clock()
+    outer, inner = Curve(clock), Curve(clock)
+    task.fit(
+        model,
+        task.epochs,
+        validation_data=task.data.test,
+        callbacks={"outer": [outer], "inner": [inner]},
+    )
+    clock.mark("whole")
+    ends = [clock.marks[name] for name in ("start", *STAGES)]
+    return {
+        "seconds": {
+            **{
+                name: end - start
+                for name, start, end in zip(STAGES, ends, ends[1:], strict=False)
+            },
+            "whole": clock.marks["whole"],
+        },
+        "accuracy": task.accuracy(model),
+        "outer_accuracy": outer.points[-1][1],
+        "curve": inner.points,
+    }
