@@ -1,5 +1,6 @@
 """Checks of arrays of numbers: the words of every error about one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 
 # How far from 1 probabilities of half precision may sum.
 ROW_SUM_TOLERANCE = 1e-3
+# Rows looked at as a whole; bounds copies of embeddings, which can fill the memory.
+ROWS_PER_COPY = 1 << 14
 
 
 def check_array(name: str, value: Any, what: str = "numbers") -> NDArray[Any]:
@@ -68,17 +71,34 @@ def check_matrix(name: str, value: Any, least_columns: int = 1) -> NDArray[np.fl
     # One precision for all that follows, so that half precision is accepted and a
     # stored confidence compares with the threshold as it did here.
     what = "numbers, one row per sample"
-    matrix = check_array(name, value, what).astype(np.float32)
+    matrix = check_array(name, value, what).astype(np.float32, copy=False)
     if matrix.ndim != 2 or len(matrix) < 1 or matrix.shape[1] < least_columns:
         raise ValueError(
             f"`{name}` must have 2 dimensions, at least 1 row (one per sample) and at "
             f"least {least_columns} columns. Received: {name}.shape={matrix.shape}"
         )
-    if not np.isfinite(matrix).all():
-        bad = int((~np.isfinite(matrix)).any(axis=1).sum())
+    bad = count_not_finite(matrix)
+    if bad:
         raise ValueError(
             f"`{name}` must be finite. The network that made them may have diverged: "
             f"lower its learning rate. Received: {bad} of {len(matrix)} rows with NaN "
             "or infinity"
         )
     return matrix
+
+
+def count_not_finite(array: NDArray[Any]) -> int:
+    """How many rows of an array `(n, d)` hold NaN or infinity.
+
+    It needs no more memory for many rows than for few.
+    """
+    return sum(
+        int((~np.isfinite(array[rows])).any(axis=1).sum())
+        for rows in stretches(len(array))
+    )
+
+
+def stretches(count: int, size: int = ROWS_PER_COPY) -> Iterator[slice]:
+    """Yields slices of at most `size` that cover `count` rows."""
+    for start in range(0, count, size):
+        yield slice(start, start + size)

@@ -105,14 +105,14 @@ def check_embeddings(embeddings: Any, num_clusters: int) -> NDArray[Any]:
         "embeddings", embeddings, "numbers of shape (n, d), one row per sample"
     )
     if array.dtype != np.float64:
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(
             "`embeddings` must be of shape (n, d), one row per sample. "
             f"Received: embeddings.shape={array.shape}"
         )
-    if not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).any(axis=1).sum())
+    bad = array_validation.count_not_finite(array)
+    if bad:
         raise ValueError(
             "`embeddings` must be finite. The network that made them may have "
             "diverged: lower its learning rate. "
@@ -362,7 +362,8 @@ class DeepEmbeddedClustering:
             ValueError: If `z` is not a finite `(n, d)` array of enough rows, or if
                 the training diverged.
         """
-        x = self._standardize(check_embeddings(z, self.num_clusters), fit=True)
+        x = _Standardized.fit(check_embeddings(z, self.num_clusters))
+        self._center, self._scale = x.center, x.scale
         num_layers = 2 * (len(self.hidden_units) + 1)
         *layer_seeds, order_seed, kmeans_seed = derive_seeds(self.seed, num_layers + 2)
         generator = np.random.default_rng(order_seed)
@@ -405,22 +406,11 @@ class DeepEmbeddedClustering:
                 f"`z` must have {self._center.shape[1]} columns, as in "
                 f"`fit_predict`. Received: z.shape={array.shape}"
             )
-        return _in_chunks(self._refinement.encode, self._standardize(array, fit=False))
-
-    def _standardize(self, z: NDArray[Any], fit: bool) -> NDArray[np.float32]:
-        if fit:
-            self._center = z.mean(axis=0, keepdims=True, dtype=np.float64)
-        centered = z - self._center
-        if fit:
-            # Dividing by the largest value first keeps the squares from overflowing.
-            largest = float(np.abs(centered).max()) or 1.0
-            self._scale = largest * float(np.sqrt(np.mean((centered / largest) ** 2)))
-            # Identical embeddings have no scale.
-            self._scale = self._scale or 1.0
-        return np.asarray(centered / self._scale, np.float32)
+        standardized = _Standardized(array, self._center, self._scale)
+        return _in_chunks(self._refinement.encode, standardized)
 
     def _pretrain(
-        self, x: NDArray[np.float32], seeds: list[int], generator: np.random.Generator
+        self, x: "_Standardized", seeds: list[int], generator: np.random.Generator
     ) -> _Autoencoder:
         widths = [*self.hidden_units, self.latent_dim]
         autoencoder = _Autoencoder(x.shape[1], widths, seeds)
@@ -444,7 +434,7 @@ class DeepEmbeddedClustering:
     def _refine(
         self,
         model: _Refinement,
-        x: NDArray[np.float32],
+        x: "_Standardized",
         generator: np.random.Generator,
     ) -> NDArray[np.int32]:
         model(x[:1])
@@ -474,10 +464,49 @@ class DeepEmbeddedClustering:
             self.num_refinement_steps += steps
 
 
-def _in_chunks(function: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
+class _Standardized:
+    """Embeddings with mean 0 and mean square 1, computed row by row as they are read.
+
+    As an array they would take the memory of the embeddings once more.
+
+    Args:
+        z: Embeddings, shape `(n, d)`, float.
+        center: Mean, shape `(1, d)`, float64.
+        scale: What centred embeddings are divided by.
+    """
+
+    def __init__(self, z: NDArray[Any], center: NDArray[Any], scale: float) -> None:
+        self.z = z
+        self.center = center
+        self.scale = scale
+        self.shape = z.shape
+
+    @classmethod
+    def fit(cls, z: NDArray[Any]) -> "_Standardized":
+        """Measures mean and scale of embeddings."""
+        center = z.mean(axis=0, keepdims=True, dtype=np.float64)
+        stretches = list(array_validation.stretches(len(z)))
+        # Dividing by the largest value first keeps the squares from overflowing.
+        largest = max(float(np.abs(z[rows] - center).max()) for rows in stretches)
+        largest = largest or 1.0
+        squares = sum(
+            float(np.sum(((z[rows] - center) / largest) ** 2)) for rows in stretches
+        )
+        scale = largest * math.sqrt(squares / z.size)
+        # Identical embeddings have no scale.
+        return cls(z, center, scale or 1.0)
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
+        return np.asarray((self.z[rows] - self.center) / self.scale, np.float32)
+
+
+def _in_chunks(function: Any, x: _Standardized) -> NDArray[np.float32]:
     chunks = [
-        ops.convert_to_numpy(function(x[start : start + _ROWS_PER_CALL]))
-        for start in range(0, len(x), _ROWS_PER_CALL)
+        ops.convert_to_numpy(function(x[rows]))
+        for rows in array_validation.stretches(len(x), _ROWS_PER_CALL)
     ]
     return np.concatenate(chunks)
 

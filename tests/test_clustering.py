@@ -1,4 +1,5 @@
 import random
+import tracemalloc
 
 import keras
 import numpy as np
@@ -125,6 +126,19 @@ def test_wrong_arguments_are_refused(make, error, message):
 def test_wrong_embeddings_are_refused(name, z, message):
     with pytest.raises(ValueError, match=message):
         clustering.get(name, 3, seed=0).fit_predict(z)
+
+
+def test_dec_makes_no_copy_of_the_embeddings(monkeypatch):
+    monkeypatch.setattr(deep_embedded_clustering, "_ROWS_PER_COPY", 1000)
+    z = np.tile(blobs(n=8000)[0].astype(np.float32), (1, 100))
+    dec = quick(hidden_units=(), pretrain_epochs=1, batch_size=1000, max_iterations=10)
+    tracemalloc.start()
+    try:
+        dec.fit_predict(z)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < z.nbytes
 
 
 def test_soft_assignment_matches_numpy():

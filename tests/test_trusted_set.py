@@ -1,5 +1,6 @@
 import csv
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -226,6 +227,25 @@ def test_the_tie_of_two_classes_in_both_clusters_is_reported():
         TrustedSetBuilder(0.5, Fixed(), "majority").build(
             probabilities, column([0, 0, 1, 1])
         )
+
+
+def peak_bytes(function):
+    """The most memory that arrays take while a function is called."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_embeddings_are_copied_once_at_most():
+    labels = np.arange(20_000) % 2
+    probabilities = sharp(labels, 0.9, 2).astype(np.float32)
+    embeddings = np.tile(column(labels), (1, 100))
+    builder = TrustedSetBuilder(0.8, Fixed())
+    peak = peak_bytes(lambda: builder.build(probabilities, embeddings))
+    assert peak < 1.5 * embeddings.nbytes
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
