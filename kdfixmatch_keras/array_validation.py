@@ -101,4 +101,4 @@ def count_not_finite(array: NDArray[Any]) -> int:
 def stretches(count: int, size: int = ROWS_PER_COPY) -> Iterator[slice]:
     """Yields slices of at most `size` that cover `count` rows."""
     for start in range(0, count, size):
-        yield slice(start, start + size)
+        yield slice(start, min(start + size, count))

@@ -387,7 +387,9 @@ class KDFixMatch(ImageClassifier):
             num_clusters=self.clusters_per_class * probabilities.shape[1],
             seed=validation.derive_seed(self.seed, "clustering"),
         )
-        trusted_set = builder.build(probabilities, embeddings)
+        trusted_set = builder.build(
+            probabilities, embeddings, overwrite_embeddings=True
+        )
         say(
             f"Trusted set: {trusted_set.num_confident} of {len(data.unlabeled)} "
             f"labels are confident, {len(trusted_set)} of them are trusted"

@@ -68,13 +68,17 @@ class TrustedSetBuilder:
         self.num_clusters = num_clusters
         self.seed = seed
 
-    def build(self, probabilities: Any, embeddings: Any) -> TrustedSet:
+    def build(
+        self, probabilities: Any, embeddings: Any, *, overwrite_embeddings: bool = False
+    ) -> TrustedSet:
         """Selects the samples whose confidence and cluster speak for one class.
 
         Args:
             probabilities: Class probabilities of all unlabeled samples in the order
                 of their indices, shape `(N, K)`, float, rows summing to 1.
             embeddings: Embeddings of the same samples, shape `(N, D)`, float.
+            overwrite_embeddings: Whether the array `embeddings` may lose what it holds.
+                Where it can be written to, no copy of the confident rows is made then.
 
         Returns:
             The trusted set, empty if nothing could be trusted.
@@ -109,9 +113,11 @@ class TrustedSetBuilder:
             "clustering='kmeans' needs least, a higher `tau_select` keeps fewer "
             "samples, and a smaller `embedding_dim` makes them smaller.",
         ):
-            clusters, needed = self._cluster(
-                embeddings[rows], pseudo_labels[rows], num_classes
-            )
+            if overwrite_embeddings and embeddings.flags.writeable:
+                chosen = _moved_to_the_front(embeddings, rows)
+            else:
+                chosen = embeddings[rows]
+            clusters, needed = self._cluster(chosen, pseudo_labels[rows], num_classes)
         if clusters is not None:
             cluster[rows] = clusters
             cluster_classes = _classes_of_clusters(
@@ -158,6 +164,16 @@ def _check_predictions(
             f"samples. Received: {len(probabilities)} and {len(embeddings)} rows"
         )
     return probabilities, embeddings
+
+
+def _moved_to_the_front(
+    array: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Moves ascending rows of an array to its start, and returns that part of it."""
+    for here in array_validation.stretches(len(rows)):
+        # No later row stands here, as a row never moves towards the end.
+        array[here] = array[rows[here]]
+    return array[: len(rows)]
 
 
 def _own_num_clusters(clusterer: Any) -> int:

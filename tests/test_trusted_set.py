@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdfixmatch_keras import trusted_set_builder
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
@@ -239,13 +240,32 @@ def peak_bytes(function):
         tracemalloc.stop()
 
 
-def test_embeddings_are_copied_once_at_most():
+def test_embeddings_are_copied_once_at_most(monkeypatch):
+    monkeypatch.setattr(trusted_set_builder, "_ROWS_MOVED_AT_ONCE", 1000)
     labels = np.arange(20_000) % 2
     probabilities = sharp(labels, 0.9, 2).astype(np.float32)
     embeddings = np.tile(column(labels), (1, 100))
     builder = TrustedSetBuilder(0.8, Fixed())
     peak = peak_bytes(lambda: builder.build(probabilities, embeddings))
     assert peak < 1.5 * embeddings.nbytes
+    peak = peak_bytes(
+        lambda: builder.build(probabilities, embeddings, overwrite_embeddings=True)
+    )
+    assert peak < 0.7 * embeddings.nbytes
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_overwriting_the_embeddings_changes_no_result(monkeypatch, writeable):
+    monkeypatch.setattr(trusted_set_builder, "_ROWS_MOVED_AT_ONCE", 7)
+    random = np.random.default_rng(0)
+    probabilities = sharp(random.integers(0, 3, 100), random.uniform(0.5, 1, 100), 3)
+    embeddings = random.integers(0, 4, (100, 2)).astype(np.float32)
+    builder = TrustedSetBuilder(0.8, Fixed())
+    expected = build_silently(builder, probabilities, embeddings)
+    embeddings.flags.writeable = writeable
+    found = builder.build(probabilities, embeddings, overwrite_embeddings=True)
+    np.testing.assert_array_equal(found.cluster, expected.cluster)
+    np.testing.assert_array_equal(found.trusted, expected.trusted)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
