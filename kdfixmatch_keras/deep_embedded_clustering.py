@@ -276,6 +276,8 @@ class DeepEmbeddedClustering:
         latent_dim: Size of the latent representation.
         pretrain_epochs: Epochs of the autoencoder; 0 skips it, and the clusters
             start from a random projection.
+        max_pretrain_steps: Most steps of the autoencoder. The default is reached by 50
+            epochs of 40,960 samples; more of them are not learned from for longer.
         update_interval: Steps between two recomputations of `P`.
         tolerance: Stop when fewer than this share of the assignments changed
             between two recomputations, in [0, 1]; 0 never stops early.
@@ -285,7 +287,8 @@ class DeepEmbeddedClustering:
         seed: An integer of at least 0 makes the result repeatable on one machine.
 
     Attributes:
-        autoencoder_loss: Mean reconstruction error of each pre-training epoch.
+        autoencoder_loss: Mean reconstruction error of each pre-training epoch, of
+            which the last may have been cut short.
         centroids: Final centroids, shape `(num_clusters, latent_dim)`, float32.
         num_refinement_steps: Refinement steps taken.
 
@@ -307,6 +310,7 @@ class DeepEmbeddedClustering:
         hidden_units: Sequence[int] = (256, 128),
         latent_dim: int = 10,
         pretrain_epochs: int = 50,
+        max_pretrain_steps: int = 8000,
         update_interval: int = 100,
         tolerance: float = 0.001,
         max_iterations: int = 2000,
@@ -326,6 +330,9 @@ class DeepEmbeddedClustering:
         self.latent_dim = validation.check_integer("latent_dim", latent_dim, 1)
         self.pretrain_epochs = validation.check_integer(
             "pretrain_epochs", pretrain_epochs, 0
+        )
+        self.max_pretrain_steps = validation.check_integer(
+            "max_pretrain_steps", max_pretrain_steps, 0
         )
         self.update_interval = validation.check_integer(
             "update_interval", update_interval, 1
@@ -422,12 +429,14 @@ class DeepEmbeddedClustering:
         )
         batches = _index_batches(len(x), self.batch_size, generator)
         steps = math.ceil(len(x) / self.batch_size)
+        left = min(self.pretrain_epochs * steps, self.max_pretrain_steps)
         self.autoencoder_loss = []
-        for _ in range(self.pretrain_epochs):
+        while left > 0:
             losses = [
                 float(autoencoder.train_on_batch(x[next(batches)]))
-                for _ in range(steps)
+                for _ in range(min(steps, left))
             ]
+            left -= len(losses)
             self.autoencoder_loss.append(float(np.mean(losses)))
         return autoencoder
 

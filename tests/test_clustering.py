@@ -99,6 +99,7 @@ def test_an_object_with_fit_predict_is_taken_as_it_is():
         (lambda: quick(hidden_units=(0,)), ValueError, "`hidden_units` must be"),
         (lambda: quick(latent_dim=0), ValueError, "`latent_dim` must be"),
         (lambda: quick(pretrain_epochs=-1), ValueError, "`pretrain_epochs` must be"),
+        (lambda: quick(max_pretrain_steps=-1), ValueError, "`max_pretrain_steps` m"),
         (lambda: quick(update_interval=0), ValueError, "`update_interval` must be"),
         (lambda: quick(max_iterations=-1), ValueError, "`max_iterations` must be"),
         (lambda: quick(batch_size=0), ValueError, "`batch_size` must be"),
@@ -207,6 +208,18 @@ def test_clusters_are_the_nearest_centroids():
     np.testing.assert_array_equal(
         clusters, np.square(distances).sum(axis=2).argmin(axis=1)
     )
+
+
+def test_pretraining_ends_with_its_last_epoch_or_its_last_step():
+    z, _ = blobs()
+    whole = quick(pretrain_epochs=3, max_iterations=0)
+    whole.fit_predict(z)
+    # Batches of 64 of 300 samples: five steps in an epoch.
+    cut = quick(pretrain_epochs=3, max_pretrain_steps=7, max_iterations=0)
+    cut.fit_predict(z)
+    assert (len(whole.autoencoder_loss), len(cut.autoencoder_loss)) == (3, 2)
+    assert cut.autoencoder_loss[0] == whole.autoencoder_loss[0]
+    assert cut.autoencoder_loss[1] != whole.autoencoder_loss[1]
 
 
 def test_pretraining_can_be_skipped():
