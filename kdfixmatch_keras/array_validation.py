@@ -98,7 +98,13 @@ def count_not_finite(array: NDArray[Any]) -> int:
     )
 
 
-def stretches(count: int, size: int = ROWS_PER_COPY) -> Iterator[slice]:
-    """Yields slices of at most `size` that cover `count` rows."""
+def stretches(count: int, size: int | None = None) -> Iterator[slice]:
+    """Yields slices of at most `size` that cover `count` rows.
+
+    Args:
+        count: Number of rows.
+        size: Rows of a slice; None for `ROWS_PER_COPY`.
+    """
+    size = size or ROWS_PER_COPY
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

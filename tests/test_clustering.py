@@ -8,7 +8,7 @@ from keras import ops
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from kdfixmatch_keras import clustering, deep_embedded_clustering
+from kdfixmatch_keras import array_validation, clustering, deep_embedded_clustering
 from kdfixmatch_keras.deep_embedded_clustering import (
     DeepEmbeddedClustering,
     soft_assignment,
@@ -130,7 +130,7 @@ def test_wrong_embeddings_are_refused(name, z, message):
 
 
 def test_dec_makes_no_copy_of_the_embeddings(monkeypatch):
-    monkeypatch.setattr(deep_embedded_clustering, "_ROWS_PER_COPY", 1000)
+    monkeypatch.setattr(array_validation, "ROWS_PER_COPY", 1000)
     z = np.tile(blobs(n=8000)[0].astype(np.float32), (1, 100))
     dec = quick(hidden_units=(), pretrain_epochs=1, batch_size=1000, max_iterations=10)
     tracemalloc.start()

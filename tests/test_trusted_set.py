@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdfixmatch_keras import trusted_set_builder
+from kdfixmatch_keras import array_validation
 from kdfixmatch_keras.trusted_set import TrustedSet
 from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
 
@@ -241,7 +241,7 @@ def peak_bytes(function):
 
 
 def test_embeddings_are_copied_once_at_most(monkeypatch):
-    monkeypatch.setattr(trusted_set_builder, "_ROWS_MOVED_AT_ONCE", 1000)
+    monkeypatch.setattr(array_validation, "ROWS_PER_COPY", 1000)
     labels = np.arange(20_000) % 2
     probabilities = sharp(labels, 0.9, 2).astype(np.float32)
     embeddings = np.tile(column(labels), (1, 100))
@@ -256,7 +256,7 @@ def test_embeddings_are_copied_once_at_most(monkeypatch):
 
 @pytest.mark.parametrize("writeable", [True, False])
 def test_overwriting_the_embeddings_changes_no_result(monkeypatch, writeable):
-    monkeypatch.setattr(trusted_set_builder, "_ROWS_MOVED_AT_ONCE", 7)
+    monkeypatch.setattr(array_validation, "ROWS_PER_COPY", 7)
     random = np.random.default_rng(0)
     probabilities = sharp(random.integers(0, 3, 100), random.uniform(0.5, 1, 100), 3)
     embeddings = random.integers(0, 4, (100, 2)).astype(np.float32)
