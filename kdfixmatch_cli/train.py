@@ -35,6 +35,8 @@ def train(params: Mapping[str, Any]) -> None:
     """Trains as the options of the command say, and writes the run folder."""
     console = new_console(params["quiet"])
     folder = RunFolder.check(params["output"], "output")
+    if folder.began and params["restart"]:
+        folder.check_set_aside("output")
     check_parents(folder.path)
     inputs = [params[name] for name in ("labeled", "unlabeled", "test")]
     check_apart(folder.path, [path for path in inputs if path is not None])

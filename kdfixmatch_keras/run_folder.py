@@ -4,6 +4,7 @@ import contextlib
 import csv
 import itertools
 import json
+import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -116,15 +117,40 @@ class RunFolder:
             not entry.name.startswith(UNFINISHED) for entry in self.path.iterdir()
         )
 
+    def check_set_aside(self, argument: str = "path") -> None:
+        """Checks that the folder can get another name under this process.
+
+        Raises:
+            ValueError: The process works in it, and would follow it.
+        """
+        path = self._entry()
+        if Path.cwd().is_relative_to(path):
+            raise ValueError(
+                f"`{argument}` must not be the working folder or one above it where "
+                "its run is set aside. Received: "
+                f"{argument}={str(self.path)!r}, which is {path}. Call from another "
+                "folder"
+            )
+
+    def _entry(self) -> Path:
+        """Where the name of the folder stands, also if that is a link to it."""
+        path = self.path.absolute()
+        # Only the system knows what ".." is above a link.
+        if path.name == "..":
+            return path.resolve()
+        return path.parent.resolve() / path.name
+
     def set_aside(self) -> Path:
         """Gives the folder another name, to start over without losing anything.
+
+        Of a link to a folder, the link gets it.
 
         Returns:
             The new name, with the first number that is free.
         """
-        path = self.path.resolve()
+        path = self._entry()
         names = (path.with_name(f"{path.name}-{n}") for n in itertools.count(1))
-        other = next(name for name in names if not name.exists())
+        other = next(name for name in names if not os.path.lexists(name))
         with writing(path):
             path.rename(other)
         return other

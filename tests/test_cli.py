@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.files import held
+from kdfixmatch_keras.run_folder import RunFolder
 
 COMMANDS = ("train", "predict", "evaluate", "export", "report", "trusted", "demo")
 NAMES = ["grün", "rot dunkel", "blue"]
@@ -316,6 +317,40 @@ def test_restart_keeps_what_was_there(photos, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "mine" in (tmp_path / "run-1" / "run.json").read_text()
     assert json.loads((output / "run.json").read_text())["finished"]
+
+
+def test_restart_renames_the_link_to_a_run(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    old = tmp_path / "monday"
+    RunFolder(old).write_facts({"command": "mine"})
+    (tmp_path / "latest").symlink_to(old)
+    (tmp_path / "latest-1").symlink_to("a link to nothing")
+    result = invoke(
+        *("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK),
+        *("--output", tmp_path / "latest", "--restart", "--no-supervised"),
+        *("--epochs", "1", "--steps-per-epoch", "2", "--quiet"),
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "latest-2").resolve() == old
+    assert RunFolder(old).read_facts() == {"command": "mine"}
+    assert not (tmp_path / "latest").is_symlink()
+    assert RunFolder(tmp_path / "latest").read_facts()["finished"]
+
+
+@pytest.mark.parametrize("output", [".", "..", "sub/..", "{here}"])
+def test_restart_refuses_the_folder_it_works_in(photos, tmp_path, monkeypatch, output):
+    here = tmp_path / "run"
+    for folder in (tmp_path, here):
+        RunFolder(folder).write_facts({"command": "mine"})
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here)
+    before = sorted(tmp_path.rglob("*"))
+    # Before anything else: there are no such images.
+    options = ("train", "--labeled", "no", "--unlabeled", "no", "--restart")
+    result = invoke(*options, "--output", output.format(here=here))
+    assert_refused(result, "`--output` must not be the working folder", str(tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert RunFolder(here).read_facts() == {"command": "mine"}
 
 
 def test_two_processes_do_not_share_a_run(photos, tmp_path, monkeypatch):
