@@ -144,7 +144,8 @@ def check_writable(folder: Path) -> None:
 def remove_remains(folder: Path) -> None:
     """Removes what killed processes left of writing to a folder that this one holds."""
     for unfinished in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(unfinished)
+        # One that goes meanwhile is no error; nor need any be gone to go on.
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def standing(path: Path) -> Path:

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from kdfixmatch_keras import checkpoints, report
-from kdfixmatch_keras.files import UNFINISHED, check_writable, writing, written_aside
+from kdfixmatch_keras.files import (
+    UNFINISHED,
+    check_writable,
+    held,
+    writing,
+    written_aside,
+)
 from kdfixmatch_keras.integrity import sealed, unsealed
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.plots import plot_run
@@ -70,6 +76,7 @@ class RunFolder:
         Raises:
             ValueError: There is a file, or a folder that holds something else.
             OSError: Nothing can be written to the folder.
+            RuntimeError: Another process holds the folder.
         """
         run = cls(path)
         is_folder = run.path.is_dir()
@@ -80,7 +87,9 @@ class RunFolder:
                 + ("holds something else" if is_folder else "is a file")
             )
         if is_folder:
-            check_writable(run.path)
+            # What another process holds is not written to.
+            with held(run.path):
+                check_writable(run.path)
         return run
 
     @classmethod

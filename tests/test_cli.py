@@ -355,11 +355,16 @@ def test_restart_refuses_the_folder_it_works_in(photos, tmp_path, monkeypatch, o
 
 def test_two_processes_do_not_share_a_run(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(photos)
-    (tmp_path / "run").mkdir()
-    options = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK)
-    with held(tmp_path / "run"):
-        result = invoke(*options, "--output", tmp_path / "run", "--quiet")
+    run = tmp_path / "run"
+    run.mkdir()
+    # Before any image is read: there are none.
+    options = ("train", "--labeled", "no", "--unlabeled", "no", *QUICK)
+    with held(run):
+        before = run.stat().st_mtime_ns
+        result = invoke(*options, "--output", run, "--quiet")
     assert_refused(result, "Another process is writing to")
+    # Nothing was written, not even to see whether something could be.
+    assert run.stat().st_mtime_ns == before
 
 
 def test_names_are_printed_as_they_are(photos, tmp_path):

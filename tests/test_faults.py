@@ -30,7 +30,13 @@ from typer.testing import CliRunner
 
 from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, TrustedSetBuilder, report
-from kdfixmatch_keras.files import UNFINISHED, standing, writing, written_aside
+from kdfixmatch_keras.files import (
+    UNFINISHED,
+    remove_remains,
+    standing,
+    writing,
+    written_aside,
+)
 from kdfixmatch_keras.memory import is_out_of_memory
 from kdfixmatch_keras.plots import plot_run
 from kdfixmatch_keras.run_folder import RunFolder
@@ -421,6 +427,19 @@ def test_only_errors_of_the_disk_get_other_words(tmp_path):
     assert "Cannot write" not in str(caught.value)
     with pytest.raises(ValueError, match="^wrong$"), written_aside(tmp_path / "new"):
         raise ValueError("wrong")
+
+
+def test_remains_that_go_meanwhile_are_no_error(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{UNFINISHED}{name}" / "part").mkdir(parents=True)
+
+    def remove_all(path):
+        for folder in tmp_path.iterdir():
+            shutil.rmtree(folder)
+
+    with listening(tmp_path, remove_all, events=("os.rmdir",)):
+        remove_remains(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_cannot_be_set_aside(tmp_path):
