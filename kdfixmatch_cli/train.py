@@ -156,8 +156,7 @@ def _run(
     started = time.monotonic()
     with writing(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
-    # TensorBoard has errors of its own.
-    with held(folder.path), _with_what_goes_on(), writing(folder.logs):
+    with held(folder.path), _with_what_goes_on():
         remove_remains(folder.path)
         facts = _begin(settings, images, folder, length, with_supervised)
         data = (images.labeled, images.unlabeled, images.test)
@@ -179,13 +178,15 @@ def _run(
                 stage: [progress.callback(stage), *_logs(folder, stage)]
                 for stage in ("outer", "inner")
             }
-            model.fit(
-                *data,
-                **length,
-                callbacks=callbacks,
-                verbose=0,
-                run_dir=folder.state / "kdfixmatch",
-            )
+            # TensorBoard has errors of its own.
+            with writing(folder.logs):
+                model.fit(
+                    *data,
+                    **length,
+                    callbacks=callbacks,
+                    verbose=0,
+                    run_dir=folder.state / "kdfixmatch",
+                )
         trusted = model.trusted_set
         console.print(
             f"Trusted set: {trusted.num_confident:,} of {trusted.num_unlabeled:,} "

@@ -105,7 +105,11 @@ def error_of_disk(error: BaseException) -> int | None:
 def _refusal(error: BaseException, path: Path) -> int | None:
     """Number of an error, if it is that of writing to a path."""
     number = error_of_disk(error)
-    if number in _FULL or (number is not None and _is_about(error, path)):
+    # What a full disk refuses of an open file, or to TensorFlow, has no name.
+    is_nameless = getattr(error, "filename", None) is None
+    if number is not None and (
+        (number in _FULL and is_nameless) or _is_about(error, path)
+    ):
         return number
     return None if error.__cause__ is None else _refusal(error.__cause__, path)
 

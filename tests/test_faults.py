@@ -429,6 +429,17 @@ def test_only_errors_of_the_disk_get_other_words(tmp_path):
         raise ValueError("wrong")
 
 
+def test_a_disk_that_is_full_elsewhere_is_not_blamed_on_the_path(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "spool"
+    with pytest.raises(OSError) as caught, writing(tmp_path / "logs"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(elsewhere))
+    assert str(elsewhere) in str(caught.value)
+    assert "logs" not in str(caught.value)
+    with pytest.raises(OSError, match="Cannot write .*logs: no space left"):
+        with writing(tmp_path / "logs"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_remains_that_go_meanwhile_are_no_error(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{UNFINISHED}{name}" / "part").mkdir(parents=True)
