@@ -216,23 +216,32 @@ def _sync_entry(path: Path) -> None:
 def held(folder: Path) -> Iterator[None]:
     """Keeps every other process off a folder, until it is left or this one ends.
 
+    Windows has no lock of this kind: there it does nothing.
+
     Raises:
         RuntimeError: Another process holds it.
+        OSError: The folder cannot be opened, or its file system cannot lock.
     """
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    with writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f"Another process is writing to {folder}. Wait until it ends, or "
-                "choose another folder."
-            ) from None
+        with writing(folder):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(
+                    f"Another process is writing to {folder}. Wait until it ends, or "
+                    "choose another folder."
+                ) from None
+            except OSError as error:
+                # The system names no file: it was asked of an open one.
+                error.filename = str(folder)
+                raise
         yield
     finally:
         os.close(descriptor)

@@ -32,6 +32,7 @@ from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, TrustedSetBuilder, report
 from kdfixmatch_keras.files import (
     UNFINISHED,
+    held,
     remove_remains,
     standing,
     writing,
@@ -438,6 +439,26 @@ def test_a_disk_that_is_full_elsewhere_is_not_blamed_on_the_path(tmp_path):
     with pytest.raises(OSError, match="Cannot write .*logs: no space left"):
         with writing(tmp_path / "logs"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EACCES])
+def test_a_folder_that_cannot_be_locked(number, tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match=f"Cannot write {tmp_path}: .*Choose ") as caught:
+        with held(tmp_path):
+            pass
+    assert caught.value.errno == number
+
+
+def test_a_folder_that_cannot_be_opened_to_be_locked(tmp_path):
+    with pytest.raises(OSError, match="Cannot write .*gone: no such file"):
+        with held(tmp_path / "gone"):
+            pass
 
 
 def test_remains_that_go_meanwhile_are_no_error(tmp_path):
