@@ -14,7 +14,8 @@ import keras
 
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.files import standing, written_aside
-from kdfixmatch_keras.integrity import DAMAGED
+from kdfixmatch_keras.integrity import DAMAGED, MAX_EXPANSION, check_expansion
+from kdfixmatch_keras.memory import is_out_of_memory
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 FORMAT_VERSION = 1
@@ -24,10 +25,6 @@ NETWORKS = ("outer", "inner")
 MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
-
-# Times its size that a member of an archive may unpack to. `save` does not compress,
-# and who packs a model again gets nowhere near.
-MAX_EXPANSION = 100
 
 
 def save(model: Any, path: Any) -> None:
@@ -88,6 +85,8 @@ def load(cls: Any, path: Any) -> Any:
         for network in NETWORKS:
             file = folder / f"{network}.keras"
             with _reading(file.name):
+                with open(file, "rb") as opened:
+                    check_expansion(opened)
                 loaded = keras.saving.load_model(file, safe_mode=True)
             setattr(model, network, loaded)
     return model
@@ -121,6 +120,9 @@ def _opened(path: Any) -> Iterator[Path]:
             _extract(path, folder)
             yield folder
     except DAMAGED as error:
+        # PyTorch and JAX make a RuntimeError of it.
+        if is_out_of_memory(error):
+            raise
         raise ValueError(
             "`path` must be a model that KDFixMatch.save wrote, and unchanged. "
             f"Received: path={str(path)!r} ({error})"
@@ -149,6 +151,7 @@ def _extract(path: Path, folder: Path) -> None:
         # By name: an archive cannot place files that were not asked for.
         for name in FILES:
             entry = archive.getinfo(name)
+            # `save` does not compress, and who packs a model again gets nowhere near.
             packed = min(entry.compress_size, path.stat().st_size)
             if entry.file_size > max(MAX_EXPANSION * packed, 1 << 20):
                 raise ValueError(f"{name} would unpack to {entry.file_size:,} bytes")
@@ -187,6 +190,9 @@ def _reading(member: str) -> Iterator[None]:
         yield
     # Keras raises what the code of its layers raises; an unknown layer is a TypeError.
     except Exception as error:
+        # Of which the file is not to blame.
+        if is_out_of_memory(error):
+            raise
         raise ValueError(f"{member}: {type(error).__name__}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -23,6 +24,11 @@ DAMAGED = (
     zlib.error,
 )
 
+# Times its size that an archive may unpack to, and how much is no harm in any case. The
+# arrays of a trusted set can be constant but for the confidences, which do not shrink.
+MAX_EXPANSION = 100
+_HARMLESS = 64 << 20
+
 # Name in a sealed dictionary of the digest of the rest.
 _SEAL = "sha256"
 
@@ -34,12 +40,30 @@ def check_archive(file: BinaryIO) -> None:
         file: A ZIP archive, such as numpy's `.npz`; left at its beginning.
 
     Raises:
-        Exception: One of `DAMAGED`.
+        Exception: One of `DAMAGED`; also for `check_expansion`, before it is unpacked.
     """
+    check_expansion(file)
     with zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} in it is damaged")
+    file.seek(0)
+
+
+def check_expansion(file: BinaryIO) -> None:
+    """Refuses an archive that unpacks to far more than an honest one of its size.
+
+    Args:
+        file: A ZIP archive; left at its beginning.
+
+    Raises:
+        Exception: One of `DAMAGED`.
+    """
+    packed = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > max(MAX_EXPANSION * packed, _HARMLESS):
+        raise ValueError(f"its {packed:,} bytes would unpack to {unpacked:,}")
     file.seek(0)
 
 

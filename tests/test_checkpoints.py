@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from kdfixmatch_keras import KDFixMatch, TrustedSet
+from kdfixmatch_keras import KDFixMatch, TrustedSet, checkpoints
 
 # Two steps make no good network; what a weak trusted set says is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
@@ -227,6 +227,65 @@ def test_an_archive_that_explodes_is_refused(model, tmp_path):
             archive.writestr(file.name, bytes(50 << 20) if bomb else file.read_bytes())
     with pytest.raises(ValueError, match=r"trusted\.npz would unpack to 52,"):
         KDFixMatch.load(tmp_path / "bomb.zip")
+
+
+def deflated(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("member", ["trusted.npz", "inner.keras"])
+def test_a_member_that_explodes_is_refused(model, tmp_path, member):
+    path = tmp_path / "model"
+    model.save(path)
+    deflated(path / member, zeros=bytes(70 << 20))
+    (path / "SHA256SUMS").write_text(checkpoints._sums(path), encoding="utf-8")
+    with pytest.raises(ValueError, match="would unpack to 73,400,320") as caught:
+        KDFixMatch.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_trusted_set_that_explodes_is_refused(tmp_path):
+    deflated(tmp_path / "trusted.npz", zeros=bytes(70 << 20))
+    with pytest.raises(ValueError, match="would unpack to 73,400,320"):
+        TrustedSet.load(tmp_path / "trusted.npz")
+
+
+def test_a_large_trusted_set_in_which_nothing_is_trusted_loads(tmp_path):
+    count = 1_000_000
+    trusted = TrustedSet(
+        np.zeros(count, "int32"),
+        np.zeros(count, "float32"),
+        np.full(count, -1, "int32"),
+        np.zeros(count, "bool"),
+        tau_select=0.95,
+        num_classes=3,
+    )
+    trusted.save(tmp_path / "trusted.npz")
+    assert TrustedSet.load(tmp_path / "trusted.npz").num_unlabeled == count
+
+
+def out_of_memory_of_pytorch(*args, **kwargs):
+    raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def out_of_memory_of_numpy(*args, **kwargs):
+    np.empty(1 << 60, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(out_of_memory_of_pytorch, RuntimeError), (out_of_memory_of_numpy, MemoryError)],
+)
+def test_too_little_memory_is_not_blamed_on_the_file(
+    model, tmp_path, monkeypatch, fault, kind
+):
+    model.save(tmp_path / "model")
+    monkeypatch.setattr(keras.saving, "load_model", fault)
+    with pytest.raises(kind) as caught:
+        KDFixMatch.load(tmp_path / "model")
+    assert "unchanged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
