@@ -7,6 +7,7 @@ from keras import ops
 
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.augmentation import operations
+from kdfixmatch_keras.augmentation.compiled import compiled
 from kdfixmatch_keras.augmentation.weak import check_images
 
 # keras.ops tensors have no common static type across backends.
@@ -101,7 +102,7 @@ class RandAugment(keras.layers.Layer):
             return images
         check_images(images, channels=(1, 3))
         slots, magnitudes = self._draw(ops.shape(images)[0])
-        return apply_dealt_operations(images, slots, magnitudes)
+        return compiled(apply_dealt_operations)(images, slots, magnitudes)
 
     def draw_operations(self, count: int) -> Tensor:
         """Draws operations as a call would, without applying them.
@@ -194,23 +195,18 @@ class Cutout(keras.layers.Layer):
         if not training:
             return images
         check_images(images)
-        height, width, channels = images.shape[1:]
+        height, width = images.shape[1:3]
         draws = keras.random.uniform(
             (3, ops.shape(images)[0]), seed=self.seed_generator
         )
-        half_side = draws[0] * (self.max_fraction * width / 2)
-        in_rows = _near(draws[1] * height, half_side, height)
-        in_columns = _near(draws[2] * width, half_side, width)
-        # Channels join the columns: a mask of three axes broadcasts faster.
-        in_columns = ops.repeat(in_columns, channels, axis=1)
-        covered = ops.bitwise_and(
-            ops.expand_dims(in_rows, 2), ops.expand_dims(in_columns, 1)
-        )
-        flat = ops.reshape(images, (-1, height, width * channels))
-        # flat ^ (flat ^ fill) is fill; on a CPU `where` is several times slower.
         fill = ops.convert_to_tensor(self.fill_value, dtype="uint8")
-        change = ops.bitwise_and(ops.bitwise_xor(flat, fill), covered)
-        return ops.reshape(ops.bitwise_xor(flat, change), (-1, height, width, channels))
+        return compiled(cover_squares)(
+            images,
+            draws[0] * (self.max_fraction * width / 2),
+            draws[1] * height,
+            draws[2] * width,
+            fill,
+        )
 
     def compute_output_spec(self, images: Any, training: bool = True) -> Any:
         """Declares the output: the shape and dtype of the input."""
@@ -228,6 +224,35 @@ class Cutout(keras.layers.Layer):
             "fill_value": self.fill_value,
             "seed": self.seed,
         }
+
+
+def cover_squares(
+    images: Tensor, half_side: Tensor, row: Tensor, column: Tensor, fill: Tensor
+) -> Tensor:
+    """Covers a square of each image; what reaches over the border is cut off.
+
+    Args:
+        images: uint8 tensor of shape `(n, height, width, channels)`.
+        half_side: float32 tensor of shape `(n,)`, half of the side, in pixels.
+        row: float32 tensor of shape `(n,)`, centre, in pixels from the top.
+        column: float32 tensor of shape `(n,)`, centre, in pixels from the left.
+        fill: uint8 scalar, gray level of the squares.
+
+    Returns:
+        uint8 tensor of the shape of `images`.
+    """
+    height, width, channels = images.shape[1:]
+    in_rows = _near(row, half_side, height)
+    in_columns = _near(column, half_side, width)
+    # Channels join the columns: a mask of three axes broadcasts faster.
+    in_columns = ops.repeat(in_columns, channels, axis=1)
+    covered = ops.bitwise_and(
+        ops.expand_dims(in_rows, 2), ops.expand_dims(in_columns, 1)
+    )
+    flat = ops.reshape(images, (-1, height, width * channels))
+    # flat ^ (flat ^ fill) is fill; on a CPU `where` is several times slower.
+    change = ops.bitwise_and(ops.bitwise_xor(flat, fill), covered)
+    return ops.reshape(ops.bitwise_xor(flat, change), (-1, height, width, channels))
 
 
 def apply_dealt_operations(images: Tensor, slots: Tensor, magnitudes: Tensor) -> Tensor:

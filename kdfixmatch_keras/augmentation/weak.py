@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kdfixmatch_keras import validation
+from kdfixmatch_keras.augmentation.compiled import compiled
 
 # keras.ops tensors have no common static type across backends.
 Tensor = Any
@@ -116,7 +117,7 @@ class FlipAndShift(keras.layers.Layer):
             flipped = ops.zeros((count,), dtype="bool")
         rows = self._random_shift(draws[1], images.shape[1])
         columns = self._random_shift(draws[2], images.shape[2])
-        return flip_and_shift(images, flipped, rows, columns)
+        return compiled(flip_and_shift)(images, flipped, rows, columns)
 
     def _random_shift(self, uniform: Tensor, size: int) -> Tensor:
         limit = round(self.max_shift * size)
