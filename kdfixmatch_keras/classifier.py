@@ -18,7 +18,7 @@ from kdfixmatch_keras import (
     validation,
 )
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
-from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
+from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch, check_strong_views
 from kdfixmatch_keras.optimizers import build_optimizer
 from kdfixmatch_keras.run_state import NOT_STARTED, RunState
 from kdfixmatch_keras.sources import (
@@ -68,6 +68,7 @@ class ImageClassifier:
             see `kdfixmatch_keras.thresholds`.
         distribution_alignment: Whether targets are aligned with the frequencies of
             the labels; see `DistributionAlignment`.
+        strong_views: `"all"` or `"targeted"`; see `FixMatch`.
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         optimizer: See `kdfixmatch_keras.optimizers.build_optimizer`.
@@ -98,6 +99,7 @@ class ImageClassifier:
         ema_decay: float = 0.999,
         threshold: Any = "fixed",
         distribution_alignment: bool = False,
+        strong_views: str = "all",
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
         optimizer: Any = None,
@@ -123,6 +125,7 @@ class ImageClassifier:
         self.distribution_alignment = validation.check_flag(
             "distribution_alignment", distribution_alignment
         )
+        self.strong_views = check_strong_views(strong_views, self.teacher)
         self.batch_size = validation.check_integer("batch_size", batch_size, 1)
         self.unlabeled_ratio = validation.check_integer(
             "unlabeled_ratio", unlabeled_ratio, 1
@@ -211,6 +214,7 @@ class ImageClassifier:
                 "class_distribution": class_distribution,
                 "threshold": own_copy(self.threshold),
                 "num_unlabeled": len(data.unlabeled),
+                "strong_views": self.strong_views,
                 **options,
             }
             return network_class(

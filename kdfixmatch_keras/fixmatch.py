@@ -14,6 +14,7 @@ from kdfixmatch_keras.moving_average import warmed_up_decay
 from kdfixmatch_keras.top_class_share import TopClassShare
 
 TEACHERS = ("ema", "shared")
+STRONG_VIEWS = ("all", "targeted")
 
 
 def check_student(student: Any) -> None:
@@ -102,6 +103,11 @@ class FixMatch(keras.Model):
             `kdfixmatch_keras.thresholds`. It judges the aligned targets.
         num_unlabeled: Number `N` of unlabeled images, for `"flexmatch"`, which
             remembers something of each.
+        strong_views: Which unlabeled images the student sees in training: `"all"`, as
+            published, or `"targeted"`, those that have a target. The others add nothing
+            to the loss, only to the statistics of batch norm: without batch norm, the
+            gradient is the same for less work. Needs an `"ema"` teacher and a backend
+            that takes batches of any size, TensorFlow without XLA or PyTorch.
         seed: Integer that fixes the augmentations, or None.
         **kwargs: `name` and `dtype` of the model. `dtype` must be the policy of the
             student, or mixed_float16 would train without loss scaling.
@@ -129,6 +135,7 @@ class FixMatch(keras.Model):
         class_distribution: Sequence[float] | None = None,
         threshold: Any = "fixed",
         num_unlabeled: int | None = None,
+        strong_views: str = "all",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -145,6 +152,9 @@ class FixMatch(keras.Model):
         self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
         self.target_source = validation.check_choice("teacher", teacher, TEACHERS)
+        self.strong_views = check_strong_views(strong_views, self.target_source)
+        # How many images have a target is not known before the step.
+        self.supports_jit = strong_views == "all"
         self.seed = validation.check_seed(seed)
         self.unlabeled_loss = losses.get(unlabeled_loss, argument="unlabeled_loss")
         self.weak_augmentation = augmentation.get_weak(
@@ -232,26 +242,46 @@ class FixMatch(keras.Model):
         strong = self._strong_view(inputs["unlabeled"], training)
         num_labeled, num_unlabeled = ops.shape(labeled)[0], ops.shape(strong)[0]
         # One forward pass, so that batch norm sees one population.
-        views = [labeled, strong]
         if self.target_source == "shared":
-            views.append(weak)
-        logits = self.student(ops.concatenate(views, axis=0), training=training)
-        if self.target_source == "shared":
-            target = logits[num_labeled + num_unlabeled :]
+            logits = self.student(
+                ops.concatenate([labeled, strong, weak], axis=0), training=training
+            )
+            strong_logits = logits[num_labeled : num_labeled + num_unlabeled]
+            target, weight = self._judged(
+                logits[num_labeled + num_unlabeled :], inputs, training
+            )
         else:
-            target = self.teacher(weak, training=False)
-        target = ops.stop_gradient(target)
+            target, weight = self._judged(
+                self.teacher(weak, training=False), inputs, training
+            )
+            if self.strong_views == "targeted":
+                _, counts, _ = self.targets(target, weight, inputs["trusted"])
+                rows = ops.nonzero(counts > 0.0)[0]
+                strong = ops.take(strong, rows, axis=0)
+            logits = self.student(
+                ops.concatenate([labeled, strong], axis=0), training=training
+            )
+            strong_logits = logits[num_labeled:]
+            if self.strong_views == "targeted":
+                strong_logits = ops.scatter(
+                    ops.expand_dims(rows, -1), strong_logits, ops.shape(target)
+                )
+        return {
+            "labeled": logits[:num_labeled],
+            "strong": strong_logits,
+            "target": target,
+            "weight": weight,
+        }
+
+    def _judged(self, logits: Any, inputs: Any, training: bool) -> tuple[Any, Any]:
+        """The targets' logits `(M, K)`, aligned, and how much each counts, `(M,)`."""
+        target = ops.stop_gradient(logits)
         if self.alignment is not None:
             target = self.alignment(target, training=training)
         weight = self.threshold(
             self.probabilities(target), inputs["unlabeled_index"], training=training
         )
-        return {
-            "labeled": logits[:num_labeled],
-            "strong": logits[num_labeled : num_labeled + num_unlabeled],
-            "target": target,
-            "weight": weight,
-        }
+        return target, weight
 
     @staticmethod
     def probabilities(logits: Any) -> Any:
@@ -453,6 +483,7 @@ class FixMatch(keras.Model):
             else self.alignment.target_distribution,
             "threshold": serialize(self.threshold),
             "num_unlabeled": self.num_unlabeled,
+            "strong_views": self.strong_views,
             "seed": self.seed,
         }
 
@@ -475,3 +506,23 @@ class FixMatch(keras.Model):
                     config[key], custom_objects=custom_objects
                 )
         return cls(**config)
+
+
+def check_strong_views(strong_views: Any, teacher: str) -> str:
+    """Returns `strong_views` if this backend and kind of teacher can do it.
+
+    Raises:
+        ValueError: It is unknown, or they cannot.
+    """
+    validation.check_choice("strong_views", strong_views, STRONG_VIEWS)
+    if strong_views == "targeted" and teacher == "shared":
+        raise ValueError(
+            "`strong_views` must be 'all' with teacher='shared', whose targets come "
+            "from the same pass. Received: strong_views='targeted'"
+        )
+    if strong_views == "targeted" and keras.backend.backend() == "jax":
+        raise ValueError(
+            "`strong_views` must be 'all' on JAX, which compiles batches of one size. "
+            "Received: strong_views='targeted'"
+        )
+    return str(strong_views)

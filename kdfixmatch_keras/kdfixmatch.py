@@ -77,6 +77,8 @@ class KDFixMatch(ImageClassifier):
         distribution_alignment: Whether the targets of both networks are aligned with
             the frequencies of the labels, which must then be those of the unlabeled
             images; see `DistributionAlignment`.
+        strong_views: Which unlabeled images the students see in training: `"all"`, or
+            `"targeted"`, those that have a target, for less work; see `FixMatch`.
         batch_size: Labeled images in a batch.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one.
         optimizer: Name or Keras optimizer; None for the reference set-up, see
@@ -135,6 +137,7 @@ class KDFixMatch(ImageClassifier):
         threshold: Any = "fixed",
         inner_threshold: Any = "flexmatch",
         distribution_alignment: bool = False,
+        strong_views: str = "all",
         batch_size: int = 64,
         unlabeled_ratio: int = 7,
         optimizer: Any = None,
@@ -155,6 +158,7 @@ class KDFixMatch(ImageClassifier):
             ema_decay=ema_decay,
             threshold=threshold,
             distribution_alignment=distribution_alignment,
+            strong_views=strong_views,
             batch_size=batch_size,
             unlabeled_ratio=unlabeled_ratio,
             optimizer=optimizer,

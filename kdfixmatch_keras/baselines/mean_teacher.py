@@ -28,8 +28,8 @@ class MeanTeacher(Baseline):
             takes the place of `lambda_u`.
         rampup: Share of all steps in which the weight rises, in [0, 1].
         **settings: The other arguments of `ImageClassifier`. `teacher` must be `"ema"`.
-            `lambda_u`, `tau`, `threshold`, `distribution_alignment` and
-            `strong_augmentation` have no effect.
+            `lambda_u`, `tau`, `threshold`, `distribution_alignment`,
+            `strong_views` and `strong_augmentation` have no effect.
 
     Reference:
         - [Tarvainen and Valpola, 2017](https://arxiv.org/abs/1703.01780)

@@ -39,7 +39,7 @@ class NoisyStudent(PseudoLabeling):
             paper takes 130,000 of 300 million images for each of 1,000 classes.
         dropout: Share of the embedding that is dropped, in [0, 1).
         **settings: The other arguments of `ImageClassifier`; `tau`, `teacher`,
-            `threshold` and `distribution_alignment` have no effect.
+            `threshold`, `strong_views` and `distribution_alignment` have no effect.
 
     Attributes:
         network: The last student, or None before `fit`.

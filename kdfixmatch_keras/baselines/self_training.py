@@ -23,7 +23,8 @@ class SelfTraining(PseudoLabeling):
     Args:
         backbone: See `ImageClassifier`.
         **settings: The other arguments of `ImageClassifier`; `teacher`, `threshold`,
-            `distribution_alignment` and `strong_augmentation` have no effect.
+            `distribution_alignment`, `strong_views` and `strong_augmentation` have no
+            effect.
 
     Attributes:
         network: The student, or None before `fit`.
