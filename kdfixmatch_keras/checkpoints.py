@@ -198,8 +198,13 @@ def _reading(member: str) -> Iterator[None]:
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     with _reading(SETTINGS):
-        settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
-        version = settings["format_version"]
+        try:
+            settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+            version = settings["format_version"]
+        except (LookupError, ValueError):
+            # Says more, where it was changed.
+            _check_sums(folder)
+            raise
     if version != FORMAT_VERSION:
         raise ValueError(
             f"the model was saved in format {version}; this version of "

@@ -187,6 +187,15 @@ def test_a_flipped_bit_is_refused_by_name(model, tmp_path, member):
     assert member in str(e.value)
 
 
+def test_settings_that_are_cut_are_refused_by_name(model, tmp_path):
+    path = tmp_path / "model"
+    model.save(path)
+    settings = (path / "settings.json").read_text()
+    (path / "settings.json").write_text(settings[:-5])
+    with pytest.raises(ValueError, match=r"settings\.json was changed or damaged"):
+        KDFixMatch.load(path)
+
+
 def test_a_changed_setting_is_refused(model, tmp_path):
     path = tmp_path / "model"
     model.save(path)
