@@ -25,9 +25,18 @@ _REMEDIES = {
     "or start over.": "or start over with --restart.",
     "weights=<path of a weights file>": "--weights <path of a weights file>",
     "weights=None": "--weights none",
+    "mixed_precision=False": "--mixed-precision float32",
+    "`distribution_alignment=True`": "--distribution-alignment",
+    "assignment='majority'": "--assignment majority",
+    "clustering='kmeans'": "--clustering kmeans",
+    '`threshold="flexmatch"`': "--threshold flexmatch",
+    '`inner_threshold="flexmatch"`': "--inner-threshold flexmatch",
+    "pass an `optimizer` with a smaller one.": (
+        "pass --optimizer together with a smaller --learning-rate."
+    ),
 }
 # Arguments that are called otherwise on a command line.
-_OPTIONS = {"path": "output", "run_dir": "output"}
+_OPTIONS = {"run_dir": "output"}
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -141,7 +150,9 @@ def _translate(message: Any, names: set[str]) -> str:
     """A message in one line, with the options of a command as they are typed."""
     line = re.sub(r"\s*\n\s*", " ", str(message)).strip()
     for python, typed in _REMEDIES.items():
-        if typed.split()[-1].lstrip("-").rstrip(".") != "restart" or "restart" in names:
+        # Of a command that lacks it, an option is no remedy.
+        used = {name.replace("-", "_") for name in re.findall(r"--([a-z-]+)", typed)}
+        if used <= names:
             line = line.replace(python, typed)
 
     def option(match: re.Match[str]) -> str:

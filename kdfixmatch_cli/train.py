@@ -30,6 +30,9 @@ _SHARED_SETTINGS = inspect.signature(ImageClassifier).parameters
 # As words on a command line, for what is None in Python.
 _NONE = {"weights": "none", "clustering": "none"}
 
+# What helps where a run cannot go on.
+_OTHER = "Choose another folder, or start over."
+
 
 def train(params: Mapping[str, Any]) -> None:
     """Trains as the options of the command say, and writes the run folder."""
@@ -50,7 +53,7 @@ def train(params: Mapping[str, Any]) -> None:
     }
     goes_on = folder.began and not params["restart"]
     if goes_on:
-        facts = folder.read_facts()
+        facts = folder.read_facts("output", _OTHER)
         _compare(facts, settings, length, params["supervised"])
         if "finished" in facts:
             console.print(
@@ -228,7 +231,7 @@ def _begin(
 ) -> dict[str, Any]:
     """Writes what is known of a run before it, or that it goes on."""
     if folder.began:
-        facts = folder.read_facts()
+        facts = folder.read_facts("output", _OTHER)
         facts["went_on"] = [*facts.get("went_on", []), _now()]
         folder.write_facts(facts)
         return facts
@@ -274,7 +277,7 @@ def _compare(
     if differing:
         raise ValueError(
             "`output` must be the folder of the same training. Received: one with "
-            f"other {', '.join(differing)}. Choose another folder, or start over."
+            f"other {', '.join(differing)}. {_OTHER}"
         )
 
 

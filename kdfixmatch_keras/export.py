@@ -52,17 +52,13 @@ def export_network(
         ImportError: A package that writes ONNX is missing.
     """
     validation.check_choice("format", format, FORMATS)
-    path = validation.check_output("path", path)
+    path = check_path(path, format)
     if not isinstance(network, keras.Model) or not hasattr(network, "input_shape"):
         raise TypeError(
             "`network` must be a functional keras.Model, such as the `teacher` of a "
             f"FixMatch. Received: network of type {type(network).__name__}"
         )
     names = validation.check_names("class_names", class_names, network.output_shape[-1])
-    if format == "onnx":
-        _check_new_file(path)
-    else:
-        _check_new_folder(path)
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             "A network is exported by TensorFlow, but Keras runs on "
@@ -80,23 +76,34 @@ def export_network(
             archive.write_out(str(temporary), verbose=False)
 
 
-def _check_new_folder(path: Path) -> None:
-    if path.suffix == ".onnx":
-        raise ValueError(
-            "`path` must be a folder, which is what a SavedModel is. Received: "
-            f"path={str(path)!r}. Pass format='onnx' for an ONNX file."
-        )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(
-            f"`path` must be a new or an empty folder. Received: path={str(path)!r}"
-        )
+def check_path(path: Any, format: str, argument: str = "path") -> Path:
+    """Returns the path of a network to write, where nothing may be lost.
 
+    Args:
+        path: As for `export`.
+        format: As for `export`.
+        argument: Name that error messages give to `path`.
 
-def _check_new_file(path: Path) -> None:
-    if path.suffix != ".onnx":
-        raise ValueError(f"`path` must end in .onnx. Received: path={str(path)!r}")
-    if path.exists():
-        raise ValueError(f"`path` must be a new file. Received: path={str(path)!r}")
+    Raises:
+        TypeError: It is no path.
+        ValueError: Something is there, or it is not what the format needs.
+    """
+    checked: Path = validation.check_output(argument, path)
+    received = f"Received: {argument}={str(checked)!r}"
+    if format == "onnx":
+        if checked.suffix != ".onnx":
+            raise ValueError(f"`{argument}` must end in .onnx. {received}")
+        if checked.exists():
+            raise ValueError(f"`{argument}` must be a new file. {received}")
+        return checked
+    if checked.suffix == ".onnx":
+        raise ValueError(
+            f"`{argument}` must be a folder, which is what a SavedModel is. "
+            f"{received}. Pass format='onnx' for an ONNX file."
+        )
+    if checked.exists() and (not checked.is_dir() or any(checked.iterdir())):
+        raise ValueError(f"`{argument}` must be a new or an empty folder. {received}")
+    return checked
 
 
 def _build_archive(network: keras.Model, class_names: Sequence[str]) -> Any:

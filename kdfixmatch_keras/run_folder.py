@@ -193,13 +193,17 @@ class RunFolder:
             names: list[str] = checkpoints.read_settings(self.model)["class_names"]
         return names
 
-    def read_facts(self) -> dict[str, Any]:
+    def read_facts(self, argument: str = "RUN", remedy: str = "") -> dict[str, Any]:
         """What `write_facts` wrote last.
+
+        Args:
+            argument: Name that error messages give to the folder.
+            remedy: A sentence for them.
 
         Raises:
             ValueError: It cannot be read.
         """
-        return _read_json(self._facts)
+        return _read_json(self._facts, argument, remedy)
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Writes what a reader wants to know of the run, as JSON."""
@@ -258,13 +262,13 @@ class RunFolder:
             aside.write_text(text, encoding="utf-8")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, argument: str = "RUN", remedy: str = "") -> dict[str, Any]:
     try:
         return unsealed(json.loads(path.read_text(encoding="utf-8")), path.name)
     except (OSError, RecursionError, ValueError) as error:
         raise ValueError(
-            f"`RUN` must be the folder of a run. Received: {path}, which cannot be "
-            f"read ({error})"
+            f"`{argument}` must be the folder of a run. Received: {path}, which cannot "
+            f"be read ({error})" + (f". {remedy}" if remedy else "")
         ) from error
 
 

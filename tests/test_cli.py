@@ -4,19 +4,23 @@ import csv
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from kdfixmatch_cli.app import app
+from kdfixmatch_cli.errors import reported
 from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.files import held
 from kdfixmatch_keras.run_folder import RunFolder
+from kdfixmatch_keras.training_watch import remedy_for_few_targets
 
 COMMANDS = ("train", "predict", "evaluate", "export", "report", "trusted", "demo")
 NAMES = ["grün", "rot dunkel", "blue"]
@@ -317,6 +321,37 @@ def test_restart_keeps_what_was_there(photos, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "mine" in (tmp_path / "run-1" / "run.json").read_text()
     assert json.loads((output / "run.json").read_text())["finished"]
+
+
+def test_damaged_facts_of_a_run_are_refused_with_a_remedy(photos, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text('{"command": "mi')
+    options = ("--labeled", photos / "labeled", "--unlabeled", photos / "unlabeled")
+    result = invoke("train", *options, "--output", run, *QUICK)
+    assert_refused(result, "`--output` must be", "run.json", "over with --restart.")
+    assert "RUN" not in result.output
+    assert_refused(invoke("report", run), "`RUN` must be", "run.json")
+
+
+def test_a_damaged_model_is_not_blamed_on_the_output(trained, photos, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    content = bytearray((run / "model" / "outer.keras").read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / "model" / "outer.keras").write_bytes(content)
+    output = tmp_path / "o.csv"
+    result = invoke("predict", run, photos / "unlabeled", "--output", output)
+    assert_refused(result, "`RUN` must be", "outer.keras")
+    assert "--output" not in result.output
+
+
+@pytest.mark.parametrize("format", ["saved_model", "onnx"])
+def test_export_refuses_what_is_there_by_its_option(trained, tmp_path, format):
+    output = tmp_path / "there.onnx" if format == "onnx" else tmp_path
+    (tmp_path / "there.onnx").write_text("precious")
+    result = invoke("export", trained[0], "--output", output, "--format", format)
+    assert_refused(result, "`--output` must be a new", str(output))
 
 
 def test_restart_renames_the_link_to_a_run(photos, tmp_path, monkeypatch):
@@ -659,6 +694,42 @@ def test_a_process_that_is_asked_to_end_cleans_up(photos, tmp_path):
     assert process.returncode == 130
     assert errors == "Interrupted.\n"
     assert not list((tmp_path / "run").rglob(".unfinished*"))
+
+
+@pytest.mark.parametrize(
+    ("python", "typed"),
+    [
+        (remedy_for_few_targets("outer"), "adapt: --threshold flexmatch."),
+        (remedy_for_few_targets("inner"), "adapt: --inner-threshold flexmatch."),
+        (remedy_for_few_targets("inner"), "Lower `--tau-inner`"),
+        ("use `distribution_alignment=True`; else", "use --distribution-alignment;"),
+        ("train with mixed_precision=False.", "train with --mixed-precision float32."),
+        (
+            "pass an `optimizer` with a smaller one.",
+            "pass --optimizer together with a smaller --learning-rate.",
+        ),
+        ("Use assignment='majority' or another", "Use --assignment majority or"),
+        ("clustering='kmeans' needs least", "--clustering kmeans needs least"),
+        ("(`outer_epochs`)", "(`--outer-epochs`)"),
+    ],
+)
+def test_remedies_are_told_as_they_are_typed(python, typed, capsys):
+    @reported
+    def train(**options):
+        raise ValueError(python)
+
+    with pytest.raises(typer.Exit):
+        train(**option_defaults())
+    assert typed in capsys.readouterr().err
+
+    # A command without the option keeps the words that it cannot follow.
+    @reported
+    def other(debug):
+        raise ValueError(python)
+
+    with pytest.raises(typer.Exit):
+        other(debug=False)
+    assert python in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(tmp_path):
