@@ -73,6 +73,42 @@ def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(scripts, capsys):
     assert "1  crash in all" in capsys.readouterr().out
 
 
+# Starts once, and aborts at its case 3.
+STARTS_ONCE = """
+import os, sys
+if os.path.exists(sys.argv[1]):
+    sys.exit(7)
+open(sys.argv[1], "w").close()
+print('"ready"', flush=True)
+for line in sys.stdin:
+    for case in range(*map(int, line.split())):
+        if case == 3:
+            os.abort()
+        print('"decoded"', flush=True)
+"""
+
+
+def test_cases_that_no_process_tries_are_crashes(scripts, tmp_path, capsys):
+    from fuzz import tell
+    from fuzz_parts.pool import NOT_TRIED, run_all
+
+    command = [sys.executable, "-c", STARTS_ONCE, str(tmp_path / "started")]
+    counts = run_all(command, 12, 1, 5.0, "images")
+    assert counts == {"decoded": 3, "crash: exit status -6": 1, NOT_TRIED: 8}
+    assert tell("images", counts, 1.0) == 9
+    # Those that never start.
+    assert run_all(command, 12, 2, 5.0, "images") == {NOT_TRIED: 12}
+    assert "A process did not start" in capsys.readouterr().out
+
+
+def test_a_process_that_is_never_ready_is_given_up(scripts, monkeypatch):
+    from fuzz_parts import pool
+
+    monkeypatch.setattr(pool, "START_LIMIT", 0.2)
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    assert pool.run_all(command, 3, 1, 5.0, "images") == {pool.NOT_TRIED: 3}
+
+
 def test_made_up_pixels_are_noticed(scripts, tmp_path, monkeypatch):
     from fuzz_parts.image_cases import ImageCases
 

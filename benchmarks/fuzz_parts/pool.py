@@ -1,5 +1,6 @@
 """Processes that try one case after another, and are replaced when they die or hang."""
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -13,6 +14,12 @@ from typing import Any
 CHUNK = 100
 # To start: it imports TensorFlow.
 START_LIMIT = 300.0
+# Outcome of a case that no process was left for.
+NOT_TRIED = "crash: not tried, as no process started"
+
+
+class NotStarted(Exception):
+    """A process ended or was silent before it was ready; the message says more."""
 
 
 class Worker:
@@ -21,6 +28,9 @@ class Worker:
     Args:
         command: Starts the process; it must print `"ready"` first.
         limit: Seconds that it may take for a case.
+
+    Raises:
+        NotStarted: It does not get ready.
     """
 
     def __init__(self, command: Sequence[str], limit: float) -> None:
@@ -35,7 +45,16 @@ class Worker:
         )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        self._answer(START_LIMIT)
+        try:
+            is_ready = self._answer(START_LIMIT) == "ready"
+        except (queue.Empty, ValueError):
+            is_ready = False
+        if not is_ready:
+            self._process.kill()
+            self._process.wait()
+            said = self._said()
+            self.close()
+            raise NotStarted(f"A process did not start\n{said}")
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
@@ -51,11 +70,18 @@ class Worker:
         line = self._lines.get(timeout=limit)
         return json.loads(line) if line else None
 
+    def _said(self) -> str:
+        """The end of what it wrote to its standard error stream."""
+        self._stderr.seek(0)
+        return self._stderr.read()[-2000:]
+
     def run(self, first: int, last: int) -> Iterator[tuple[int, str]]:
         """Yields each case and its outcome, up to one that ends the process."""
-        if self._process.stdin is not None:
-            self._process.stdin.write(f"{first} {last}\n")
-            self._process.stdin.flush()
+        # Where it has ended, there is no answer either.
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.write(f"{first} {last}\n")
+                self._process.stdin.flush()
         for case in range(first, last):
             try:
                 outcome = self._answer(self.limit)
@@ -65,16 +91,17 @@ class Worker:
                 return
             if outcome is None:
                 self._process.wait()
-                self._stderr.seek(0)
-                tail = self._stderr.read()[-2000:]
-                yield case, f"crash: exit status {self._process.returncode}\n{tail}"
+                status = self._process.returncode
+                yield case, f"crash: exit status {status}\n{self._said()}"
                 return
             yield case, outcome
 
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
-        self._process.communicate()
+        # What is left of a line to a process that has ended.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
         self._stderr.close()
 
 
@@ -91,7 +118,7 @@ def run_all(
         label: What the cases are, for the lines of progress.
 
     Returns:
-        How often each outcome came out.
+        How often each outcome came out; a case that no process tried is a crash.
     """
     counts: Counter[str] = Counter()
     chunks: queue.Queue[int] = queue.Queue()
@@ -109,6 +136,13 @@ def run_all(
                 print(f"{label}: {done:,} of {cases:,}", flush=True)
 
     def work() -> None:
+        try:
+            try_chunks()
+        except NotStarted as error:
+            with lock:
+                print(f"{label}: {error}", flush=True)
+
+    def try_chunks() -> None:
         worker = Worker(command, limit)
         while True:
             try:
@@ -130,4 +164,7 @@ def run_all(
         thread.start()
     for thread in threads:
         thread.join()
+    missing = cases - counts.total()
+    if missing:
+        counts[NOT_TRIED] += missing
     return counts
