@@ -1,13 +1,16 @@
 """The fuzz program in short; `python benchmarks/fuzz.py` tries many more."""
 
 import contextlib
+import shutil
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import ImageFile
 
+from kdfixmatch_keras.run_state import NOT_STARTED, RunState
 from kdfixmatch_keras.sources import folder_source
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -34,16 +37,61 @@ def test_damaged_images(scripts, tmp_path):
     assert found["decoded"] > 50 and found["refused"] > 200
 
 
-def test_damaged_runs(scripts, tmp_path):
-    from fuzz_parts import material
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    """What the cases of runs are damaged copies of."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(BENCHMARKS)
+        from fuzz_parts import material
+
+        folder = tmp_path_factory.mktemp("undamaged")
+        material.make(folder)
+    return folder
+
+
+def test_damaged_runs(scripts, undamaged, tmp_path):
     from fuzz_parts.run_cases import RunCases
 
-    undamaged, folder = tmp_path / "undamaged", tmp_path / "cases"
-    undamaged.mkdir()
-    folder.mkdir()
-    material.make(undamaged)
-    found = outcomes(RunCases(folder, 2, undamaged), range(14))
+    found = outcomes(RunCases(tmp_path, 2, undamaged), range(14))
     assert found["refused"] > 5 and found["unchanged"] > 2
+
+
+def restore_nothing(self, network):
+    return NOT_STARTED
+
+
+def restore_in_silence(self, network, restore=RunState.restore):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return restore(self, network)
+
+
+@pytest.mark.parametrize(
+    ("restore", "wrong"),
+    [
+        (RunState.restore, None),
+        (restore_nothing, "lost progress"),
+        (restore_in_silence, "no warning names"),
+    ],
+)
+def test_progress_that_is_lost_is_noticed(
+    scripts, undamaged, tmp_path, monkeypatch, restore, wrong
+):
+    from fuzz_parts import material
+    from fuzz_parts.run_cases import RunCases, Wrong
+
+    (tmp_path / "cases").mkdir()
+    cases = RunCases(tmp_path / "cases", 2, undamaged)
+    state = tmp_path / "state"
+    shutil.copytree(undamaged / material.STATE, state)
+    *_, newest = sorted(state.glob("fixmatch_inner-*.npz"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    monkeypatch.setattr(RunState, "restore", restore)
+    if wrong is None:
+        cases._load_state(state)
+    else:
+        with pytest.raises(Wrong, match=wrong):
+            cases._load_state(state)
 
 
 WORKER = """

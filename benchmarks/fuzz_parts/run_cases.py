@@ -49,6 +49,16 @@ class RunCases:
         self._facts, self._report = run.read_facts(), run.read_report()
         self._trusted = TrustedSet.load(undamaged / material.STATE / "trusted.npz")
         self._states = _read_states(undamaged / material.STATE)
+        # Epochs by what a file of them holds.
+        self._whole = {
+            name: {
+                (undamaged / material.STATE / f"{name}-{epochs:06}.npz").read_bytes(): (
+                    epochs
+                )
+                for epochs in states
+            }
+            for name, states in self._states["networks"].items()
+        }
         with np.load(undamaged / material.RESULT) as result:
             self._result = {name: result[name] for name in result.files}
         self._num_states = 0
@@ -62,9 +72,7 @@ class RunCases:
         place = self.folder / f"case {case}"
         place.mkdir()
         try:
-            how, outcome = getattr(self, f"_try_{kind.replace(' ', '_')}")(
-                random, place
-            )
+            outcome = getattr(self, f"_try_{kind.replace(' ', '_')}")(random, place)
             if [path.name for path in self.folder.iterdir()] != [place.name]:
                 raise Wrong("something was written elsewhere")
             return f"{outcome} ({kind})"
@@ -73,14 +81,14 @@ class RunCases:
         finally:
             shutil.rmtree(place)
 
-    def _try_model(self, random: Random, place: Path) -> tuple[str, str]:
+    def _try_model(self, random: Random, place: Path) -> str:
         path = place / "model"
         shutil.copytree(self.undamaged / material.RUN / "model", path)
         other = self.undamaged / material.OTHER_RUN / "model"
         how = damage_folder(random, path, other, checkpoints.FILES)
-        return how, self._outcome(how, path, self._load_model)
+        return self._outcome(how, path, self._load_model)
 
-    def _try_archive(self, random: Random, place: Path) -> tuple[str, str]:
+    def _try_archive(self, random: Random, place: Path) -> str:
         path = place / "model.zip"
         how = damage_archive(
             random,
@@ -88,16 +96,16 @@ class RunCases:
             self.undamaged / material.OTHER_ARCHIVE,
             path,
         )
-        return how, self._outcome(how, path, self._load_model)
+        return self._outcome(how, path, self._load_model)
 
-    def _try_trusted_set(self, random: Random, place: Path) -> tuple[str, str]:
+    def _try_trusted_set(self, random: Random, place: Path) -> str:
         path = place / "trusted.npz"
         shutil.copy(self.undamaged / material.STATE / "trusted.npz", path)
         # Another whole file cannot be told from the one that a user meant.
         how = damage_file(random, path, path.read_bytes()[::-1])
-        return how, self._outcome(how, path, self._load_trusted_set)
+        return self._outcome(how, path, self._load_trusted_set)
 
-    def _try_run(self, random: Random, place: Path) -> tuple[str, str]:
+    def _try_run(self, random: Random, place: Path) -> str:
         path = place / "run"
         shutil.copytree(self.undamaged / material.RUN, path)
         other = self.undamaged / material.OTHER_RUN
@@ -111,9 +119,9 @@ class RunCases:
             for name in READ_BACK:
                 (place / "other" / name).write_bytes(b"{}")
             how = damage_folder(random, path, place / "other", READ_BACK)
-        return how, self._outcome(how, path, self._load_run)
+        return self._outcome(how, path, self._load_run)
 
-    def _try_state(self, random: Random, place: Path) -> tuple[str, str]:
+    def _try_state(self, random: Random, place: Path) -> str:
         path = place / "state"
         shutil.copytree(self.undamaged / material.STATE, path)
         names = [entry.name for entry in sorted(path.iterdir())]
@@ -122,7 +130,7 @@ class RunCases:
         self._num_states += 1
         goes_on = self._num_states % STATES_PER_TRAINING == 0
         load = self._go_on if goes_on else self._load_state
-        return how, self._outcome(how, path, load)
+        return self._outcome(how, path, load)
 
     def _outcome(self, how: str, path: Path, load: Callable[[Path], None]) -> str:
         """Loads and compares; checks what is raised."""
@@ -173,7 +181,16 @@ class RunCases:
                 raise Wrong("another trusted set")
             for name, states in self._states["networks"].items():
                 network = _Network(name, next(iter(states.values()))[1])
-                epochs, history, finished = state.restore(network)
+                least, damaged = self._best(path, name)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    epochs, history, finished = state.restore(network)
+                if epochs < least:
+                    raise Wrong(f"lost progress: {epochs} epochs, not {least}")
+                # Some damage does no harm: that checkpoint has more epochs.
+                said = " ".join(str(warning.message) for warning in caught)
+                if epochs == least and not all(str(file) in said for file in damaged):
+                    raise Wrong("no warning names a damaged checkpoint")
                 if epochs == 0:
                     continue
                 facts, arrays = states[epochs]
@@ -182,6 +199,16 @@ class RunCases:
                 found = [variable.value for variable in network.variables]
                 if not _equal(found, arrays):
                     raise Wrong("other weights")
+
+    def _best(self, path: Path, name: str) -> tuple[int, list[Path]]:
+        """Epochs of the newest whole checkpoint, and those damaged that are newer."""
+        damaged: list[Path] = []
+        for file in sorted(path.glob(f"{name}-[0-9]*.npz"), reverse=True):
+            content = file.read_bytes() if file.is_file() else b""
+            if content in self._whole[name]:
+                return self._whole[name][content], damaged
+            damaged.append(file)
+        return 0, damaged
 
     def _go_on(self, path: Path) -> None:
         found = material.bits(material.train(material.new_model(), path))
