@@ -231,7 +231,9 @@ def opened(
         is_new = not known.is_file()
         if not is_new:
             found = _read_identity(known, argument)
-            _compare(found["identity"], dict(identity), folder, argument)
+            given = {} if seed is None else {"seed": seed}
+            there = found["identity"] | {name: found[name] for name in given}
+            _compare(there, {**identity, **given}, folder, argument)
             seed = found["seed"]
         else:
             seed = secrets.randbelow(2**31) if seed is None else seed

@@ -14,6 +14,7 @@ from sklearn.cluster import KMeans
 
 from kdfixmatch_keras import KDFixMatch, baselines, run_state
 from kdfixmatch_keras.files import held
+from kdfixmatch_keras.integrity import sealed, unsealed
 from kdfixmatch_keras.run_identity import describe
 
 # A few steps make no good network.
@@ -349,6 +350,14 @@ def test_identity_that_cannot_be_read(tmp_path, content):
     (tmp_path / "identity.json").write_text(content)
     with pytest.raises(ValueError, match="which it cannot read"):
         fit(new_model(), tmp_path)
+
+
+def test_state_of_another_seed_is_refused(stopped):
+    known = stopped / "identity.json"
+    identity = unsealed(json.loads(known.read_text()), known.name)
+    known.write_text(json.dumps(sealed({**identity, "seed": 7}, known.name)))
+    with pytest.raises(ValueError, match=r"with other seed \(7 there, 0 here\)"):
+        fit(new_model(), stopped)
 
 
 def test_second_process_is_refused(stopped):
