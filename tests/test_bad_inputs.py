@@ -630,6 +630,12 @@ USE_ROWS = [
         "`class_names` must be a list of strings. Received: class_names='abc'",
     ),
     (
+        "export.check_path",
+        lambda g: export.check_path(g.here / "new.pb", "onnx", "output"),
+        ValueError,
+        "`output` must end in .onnx. Received: output='{here}/new.pb'",
+    ),
+    (
         "KDFixMatch.save",
         lambda g: new_model().save(g.here / "new"),
         RuntimeError,
