@@ -12,9 +12,9 @@ files keep their names and pixels.
 Then it damages saved models, folders and archives, trusted sets, runs, and the states
 of a training that was stopped: as above, and files are emptied, exchanged, renamed or
 missing, values of JSON changed, and archives made to escape or to explode. Each must be
-read exactly as it was saved, or refused with a ValueError, a RuntimeError or a
-FileNotFoundError that names the file. A training must end with the same bits, or be
-refused.
+read exactly as it was saved, or refused with a ValueError, a RuntimeError, a
+FileNotFoundError or an IsADirectoryError that names the file. A training must end with
+the same bits, or be refused.
 
 The work is done in processes that are watched. The exit status is 1 if one crashed or
 hung, or something was wrong. About ten minutes on two cores.

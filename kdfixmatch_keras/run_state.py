@@ -7,6 +7,7 @@ function of seed, epoch and step, so nothing else has to be known.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -303,7 +304,8 @@ def _compare(
 
 def _raise_if_unreadable(error: Exception, path: Path) -> None:
     """Raises an error of the disk: it may be gone the next time, with nothing lost."""
-    if isinstance(error, OSError) and error.errno:
+    # To go to a place before its beginning is what a damaged archive asks for.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         raise OSError(
             error.errno,
             f"Cannot read {error.filename or path}: {os.strerror(error.errno)}. "

@@ -20,7 +20,7 @@ from kdfixmatch_keras.integrity import unsealed
 from kdfixmatch_keras.run_folder import RunFolder
 
 # What may be raised. Not what is derived from them, such as UnicodeDecodeError.
-ALLOWED = (ValueError, RuntimeError, FileNotFoundError)
+ALLOWED = (ValueError, RuntimeError, FileNotFoundError, IsADirectoryError)
 # The files of a run that commands read back; the others are for people.
 READ_BACK = ("run.json", "report.json", "class_names.txt")
 # A training that goes on takes seconds, and so is tried for few of the states.
