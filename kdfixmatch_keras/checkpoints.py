@@ -159,15 +159,11 @@ def _extract(path: Path, folder: Path) -> None:
 
 
 def _check_sums(folder: Path) -> None:
-    said = (folder / SUMS).read_text(encoding="utf-8")
-    if said == _sums(folder):
+    said, found = (folder / SUMS).read_text(encoding="utf-8"), _sums(folder)
+    if said == found:
         return
-    expected = {line[66:]: line for line in said.splitlines()}
-    damaged = [
-        line[66:]
-        for line in _sums(folder).splitlines()
-        if expected.get(line[66:]) != line
-    ]
+    expected = said.splitlines()
+    damaged = [line[66:] for line in found.splitlines() if line not in expected]
     raise ValueError(
         f"{', '.join(damaged) or SUMS} was changed or damaged after it was saved"
     )

@@ -239,11 +239,11 @@ def opened(
         else:
             seed = secrets.randbelow(2**31) if seed is None else seed
             found = {"format": _FORMAT, "seed": seed, "identity": identity}
+        content = sealed(found, known.name)
+        if is_new:
             with written_aside(known) as aside:
-                aside.write_text(
-                    json.dumps(sealed(found, known.name), indent=1), encoding="utf-8"
-                )
-        training = sealed(found, known.name)["sha256"]
+                aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        training = content["sha256"]
         try:
             yield RunState(folder, int(seed or 0), is_new, training)
         except Exception as error:

@@ -19,8 +19,8 @@ from kdfixmatch_keras.training_watch import (
 
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 LABELS = np.arange(12) % 3
-LABELED = (np.broadcast_to(COLORS[LABELS][:, None, None], (12, 8, 8, 3)), LABELS)
-LABELED = (LABELED[0].astype("uint8"), LABELS)
+PIXELS = np.broadcast_to(COLORS[LABELS][:, None, None], (12, 8, 8, 3))
+LABELED = (PIXELS.astype("uint8"), LABELS)
 UNLABELED = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
 
 weak_trusted_set = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")

@@ -380,7 +380,7 @@ def _escape(
     archive: zipfile.ZipFile, members: Members, name: str, others: Members
 ) -> None:
     _write_all(archive, members)
-    for evil in ("../evil", "/tmp/kdfixmatch-evil", "a/../../evil", "..\\evil"):
+    for evil in ("../evil", "/evil", "a/../../evil", "..\\evil"):
         archive.writestr(evil, b"evil")
 
 

@@ -307,13 +307,16 @@ def _common_parent(files: list[Path]) -> str:
 
 def _relative_names(files: list[Path], root: PathLike) -> list[str]:
     base = Path(root).absolute()
+    names = []
     for file in files:
-        if not file.absolute().is_relative_to(base):
+        try:
+            names.append(file.absolute().relative_to(base).as_posix())
+        except ValueError as error:
             raise ValueError(
                 "`root` must be a folder that holds all files. Received: "
                 f"root={str(root)!r} and {file}"
-            )
-    return [file.absolute().relative_to(base).as_posix() for file in files]
+            ) from error
+    return names
 
 
 def _common_size(
