@@ -19,7 +19,7 @@ from kdfixmatch_cli.estimate import estimate_seconds
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
 from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
-from kdfixmatch_keras import FixMatch, KDFixMatch, baselines, datasets, report
+from kdfixmatch_keras import FixMatch, KDFixMatch, backend, baselines, datasets, report
 from kdfixmatch_keras.classifier import ImageClassifier
 from kdfixmatch_keras.files import held, remove_remains, writing
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
@@ -140,10 +140,8 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
 def _introduce(images: Images, console: Console) -> None:
     for line in describe(images.facts()):
         console.print(line)
-    devices = ", ".join(keras.distribution.list_devices())
-    console.print(
-        f"Keras {keras.__version__} with {keras.backend.backend()}: {devices}"
-    )
+    devices = ", ".join(backend.devices())
+    console.print(f"Keras {keras.__version__} with {backend.name()}: {devices}")
 
 
 def _run(
@@ -335,7 +333,7 @@ def _test_accuracy(contents: dict[str, Any]) -> dict[str, float]:
 
 def _logs(folder: RunFolder, stage: str) -> list[Any]:
     """What writes for TensorBoard, where TensorFlow can."""
-    if keras.backend.backend() != "tensorflow":
+    if backend.name() != "tensorflow":
         return []
     return [keras.callbacks.TensorBoard(folder.logs / stage)]
 

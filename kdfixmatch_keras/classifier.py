@@ -11,6 +11,7 @@ import numpy as np
 from kdfixmatch_keras import (
     augmentation,
     backbones,
+    backend,
     export,
     memory,
     run_state,
@@ -460,8 +461,7 @@ def resolve_precision(name: str) -> str:
     """The dtype policy that `"auto"` stands for on this machine; others as they are."""
     if name != "auto":
         return name
-    on_gpu = bool(keras.distribution.list_devices("gpu"))
-    return "mixed_float16" if on_gpu else "float32"
+    return "mixed_float16" if backend.has_gpu() else "float32"
 
 
 @contextlib.contextmanager

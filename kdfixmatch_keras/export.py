@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kdfixmatch_keras import onnx_export, validation
+from kdfixmatch_keras import backend, onnx_export, validation
 from kdfixmatch_keras.augmentation.operations import luminance
 from kdfixmatch_keras.files import written_aside
 
@@ -59,12 +59,11 @@ def export_network(
             f"FixMatch. Received: network of type {type(network).__name__}"
         )
     names = validation.check_names("class_names", class_names, network.output_shape[-1])
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "A network is exported by TensorFlow, but Keras runs on "
-            f"{keras.backend.backend()}. Save the model, then load and export it in a "
-            "process started with KERAS_BACKEND=tensorflow."
-        )
+    backend.check_tensorflow(
+        "Exporting a network",
+        "Save the model, then load and export it in a process started with "
+        "KERAS_BACKEND=tensorflow.",
+    )
     if format == "onnx":
         onnx_export.check_packages()
         model = onnx_export.build_model(network, names)

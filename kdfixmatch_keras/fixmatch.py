@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import augmentation, losses, thresholds, validation
+from kdfixmatch_keras import augmentation, backend, losses, thresholds, validation
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.augmentation.weak import check_images
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
@@ -380,7 +380,7 @@ class FixMatch(keras.Model):
 
     def train_step(self, *args: Any) -> Any:
         """One step of Keras's own trainer, after which the teacher follows."""
-        if keras.backend.backend() != "jax":
+        if not backend.is_stateless():
             logs = super().train_step(*args)
             self._update_teacher()
             return logs
@@ -520,7 +520,7 @@ def check_strong_views(strong_views: Any, teacher: str) -> str:
             "`strong_views` must be 'all' with teacher='shared', whose targets come "
             "from the same pass. Received: strong_views='targeted'"
         )
-    if strong_views == "targeted" and keras.backend.backend() == "jax":
+    if strong_views == "targeted" and not backend.has_dynamic_shapes():
         raise ValueError(
             "`strong_views` must be 'all' on JAX, which compiles batches of one size. "
             "Received: strong_views='targeted'"

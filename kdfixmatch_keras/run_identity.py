@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras import backend
 from kdfixmatch_keras.classifier import (
     ImageClassifier,
     TrainingData,
@@ -40,7 +41,7 @@ def identify(
     """
     found: dict[str, Any] = {
         "method": type(classifier).__name__,
-        "backend": keras.backend.backend(),
+        "backend": backend.name(),
         "precision": resolve_precision(classifier.mixed_precision),
     }
     for name in signature(ImageClassifier).parameters.keys() | (

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras import backend
 from kdfixmatch_keras.sources import LabeledImages
 from kdfixmatch_keras.thresholds import FixedThreshold
 
@@ -191,7 +192,7 @@ class TrainingWatch(keras.callbacks.Callback):
             warnings.warn(message, UserWarning, stacklevel=3)
 
     def _check_weights(self, when: str, at_start: bool = False) -> None:
-        self._sync()
+        backend.sync_state(self.network)
         variables = [
             variable
             for variable in self.network.variables
@@ -218,16 +219,10 @@ class TrainingWatch(keras.callbacks.Callback):
                 else _cause(self.network, {}),
             )
 
-    def _sync(self) -> None:
-        # On JAX, the variables are out of date within an epoch.
-        sync = getattr(self.network, "jax_state_sync", None)
-        if sync is not None:
-            sync()
-
     def _stop(self, what: str, cause: str) -> None:
         kept = ""
         if self._keep is not None:
-            self._sync()
+            backend.sync_state(self.network)
             try:
                 file = self._keep(
                     self.network, {"diverged": what, "epochs": self._epoch}

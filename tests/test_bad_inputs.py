@@ -2072,6 +2072,7 @@ PUBLIC = (
 # first. Those of a class that the package exports are found with the package.
 INNER = {
     "array_validation",
+    "backend",
     "callbacks",
     "classifier",
     "files",

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import keras
+from kdfixmatch_keras import backend
 
 # keras.ops tensors have no common static type across backends.
 Tensor = Any
@@ -32,19 +32,11 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def call(images: Tensor, *arguments: Tensor) -> Tensor:
-        if min(images.shape[1:3]) < LEAST_SIDE or not _in_graph_on_cpu():
+        if min(images.shape[1:3]) < LEAST_SIDE or not backend.in_graph_on_cpu():
             return function(images, *arguments)
         return _through_xla(function)(images, *arguments)
 
     return call
-
-
-def _in_graph_on_cpu() -> bool:
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return bool(tf.inside_function() and not tf.config.list_logical_devices("GPU"))
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kdfixmatch_keras import backend
 from kdfixmatch_keras.augmentation.operations import FILL_VALUE
 from kdfixmatch_keras.augmentation.weak import check_images
 
@@ -72,11 +73,9 @@ class KerasCVPolicy(keras.layers.Layer):
         super().__init__(**kwargs)
         # Its geometric operations use a kernel that XLA does not have.
         self.supports_jit = False
-        if keras.backend.backend() != "tensorflow":
-            raise RuntimeError(
-                "The Keras backend must be 'tensorflow' for the augmentation "
-                f"'keras_cv'. Received: backend={keras.backend.backend()!r}"
-            )
+        backend.check_tensorflow(
+            "The augmentation 'keras_cv'", "Use 'randaugment', which runs everywhere."
+        )
         self.seed = seed
         seeds = _Seeds(seed)
         self.operations = build_operations(seeds)
