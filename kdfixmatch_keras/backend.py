@@ -4,9 +4,11 @@ TensorFlow, which is the subject of some modules, is imported where it is needed
 on JAX or PyTorch does without it.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def name() -> str:
@@ -60,6 +62,42 @@ def sync_state(model: keras.Model) -> None:
     sync: Any = getattr(model, "jax_state_sync", None)
     if sync is not None:
         sync()
+
+
+def feed(batches: keras.utils.PyDataset) -> Any:
+    """Gives Keras batches in the form that makes it wait least.
+
+    On TensorFlow, Keras turns a PyDataset into a `tf.data` pipeline with a thread that
+    tunes it, and makes two iterators of it for each epoch, one of which it never uses.
+    An iterator is not given up before its thread wakes, and the thread sleeps for
+    longer and longer: a pause between two epochs, such as an evaluation, takes up to
+    twice its time. The pipeline made here has the same batches and no such thread.
+
+    Args:
+        batches: The batches of an epoch, all but the last of one size. They are drawn
+            one after the other, whatever their `workers`.
+
+    Returns:
+        A `tf.data.Dataset` on TensorFlow, `batches` themselves on other backends.
+    """
+    if name() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def generate() -> Iterator[Any]:
+        for step in range(len(batches)):
+            yield batches[step]
+
+    def specify(array: np.ndarray) -> Any:
+        # The last batch may be a smaller one.
+        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+    signature = tf.nest.map_structure(specify, batches[0])
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    counted = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return counted.prefetch(2).with_options(options)
 
 
 def check_tensorflow(what: str, remedy: str) -> None:

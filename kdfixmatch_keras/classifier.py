@@ -291,13 +291,15 @@ class ImageClassifier:
             keep = state.save_diverged
         watch = TrainingWatch(network, data.labeled, keep)
         added = network.fit(
-            batches,
+            backend.feed(batches),
             epochs=epochs,
             initial_epoch=done,
             shuffle=False,
             validation_data=None
             if data.validation is None
-            else ImageBatches(data.validation.images, data.validation.labels),
+            else backend.feed(
+                ImageBatches(data.validation.images, data.validation.labels)
+            ),
             # Before callbacks that could evaluate or write what has diverged.
             callbacks=[batches.epoch_callback(), watch, *callbacks, *last],
             verbose=verbose,
@@ -343,7 +345,7 @@ class ImageClassifier:
             "A smaller `embedding_dim` or `image_size` needs less.",
         ):
             outputs = network.embedder().predict(
-                ImageBatches(data.unlabeled), verbose=verbose
+                backend.feed(ImageBatches(data.unlabeled)), verbose=verbose
             )
         self.image_passes += len(data.unlabeled)
         probabilities = FixMatch.probabilities(outputs["logits"])
@@ -385,7 +387,7 @@ class ImageClassifier:
         batches = ImageBatches(
             self._open_images(network, images), batch_size=batch_size
         )
-        return np.asarray(network.predict(batches, verbose=verbose))
+        return np.asarray(network.predict(backend.feed(batches), verbose=verbose))
 
     def evaluate(
         self, images: Any, labels: Any = None, batch_size: int = 256, verbose: Any = 0
@@ -415,7 +417,9 @@ class ImageClassifier:
             argument="images",
         )
         batches = ImageBatches(data.images, data.labels, batch_size=batch_size)
-        results = network.evaluate(batches, return_dict=True, verbose=verbose)
+        results = network.evaluate(
+            backend.feed(batches), return_dict=True, verbose=verbose
+        )
         return {name: float(value) for name, value in results.items()}
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from kdfixmatch_keras import backend
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches, PermutationStream
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
@@ -159,8 +160,13 @@ class Recorder(keras.layers.Layer):
         return images
 
 
+def as_they_are(batches):
+    return batches
+
+
+@pytest.mark.parametrize("feed", [as_they_are, backend.feed])
 @pytest.mark.parametrize("initial_epoch", [0, 2])
-def test_fit_sees_the_batches_of_each_epoch(tiny_student, initial_epoch):
+def test_fit_sees_the_batches_of_each_epoch(tiny_student, initial_epoch, feed):
     recorder = Recorder()
     network = FixMatch(
         tiny_student(), weak_augmentation="none", strong_augmentation=recorder
@@ -168,12 +174,14 @@ def test_fit_sees_the_batches_of_each_epoch(tiny_student, initial_epoch):
     network.compile("sgd", run_eagerly=True)
     batches = make()
     network.fit(
-        batches,
+        feed(batches),
         epochs=4,
         initial_epoch=initial_epoch,
         shuffle=False,
         callbacks=[batches.epoch_callback()],
-        validation_data=ImageBatches(ArraySource(numbered(5)), np.zeros(5, "int32")),
+        validation_data=feed(
+            ImageBatches(ArraySource(numbered(5)), np.zeros(5, "int32"))
+        ),
         verbose=0,
     )
 
@@ -195,13 +203,14 @@ def test_image_batches_keep_index_order_and_the_smaller_rest():
     np.testing.assert_array_equal(np.concatenate([y for _, y in drawn]), labels)
 
 
-def test_image_batches_without_labels_feed_predict(tiny_student):
+@pytest.mark.parametrize("feed", [as_they_are, backend.feed])
+def test_image_batches_without_labels_feed_predict(tiny_student, feed):
     source = ArraySource(numbered(10))
     batches = ImageBatches(source, batch_size=4)
     assert len(batches[0]) == 1
     network = FixMatch(tiny_student())
     np.testing.assert_allclose(
-        network.predict(batches, verbose=0),
+        network.predict(feed(batches), verbose=0),
         np.array(network(numbered(10))),
         atol=1e-6,
     )

@@ -101,10 +101,9 @@ class Levels:
             ),
             (self.x, self.y),
         )
-        batches = tf.data.Dataset.zip(parts).cache().repeat()
+        iterator = iter(tf.data.Dataset.zip(parts).cache().repeat())
 
         def run() -> None:
-            iterator = iter(batches)
             for _ in range(self.steps):
                 logs = self.network.train_function(iterator)
             _wait(logs)

@@ -38,7 +38,7 @@ _STEP_SECONDS = {
 # So small that the big networks fit into a quick look; shares of what does not depend
 # on the batch are then too large.
 _QUICK_BATCH_SIZES = {
-    "small_cnn:32": 64,
+    "small_cnn:32": 32,
     "wide_resnet_28_2:32": 8,
     "efficientnetb0:32": 16,
     "efficientnetb0:96": 4,
@@ -96,9 +96,10 @@ def _network_job(
     options: argparse.Namespace, network: str, precision: str, levels: list[str]
 ) -> Job:
     backbone, side = network.split(":")
-    batch_size, steps = BATCH_SIZE, 1
+    batch_size = BATCH_SIZE
     if options.quick:
         batch_size = _QUICK_BATCH_SIZES.get(network, 4)
+        steps = 4 if backbone == "small_cnn" else 2
     else:
         steps = round(_EPOCH_SECONDS / _STEP_SECONDS.get(network, _EPOCH_SECONDS))
     return {
@@ -109,7 +110,7 @@ def _network_job(
         "unlabeled_ratio": UNLABELED_RATIO,
         # A first batch that nothing waits for is a part of each epoch.
         "steps": options.steps or max(2, steps),
-        "repeats": _repeats(options, 7, 2),
+        "repeats": _repeats(options, 7, 3),
         "levels": levels,
     }
 
@@ -134,7 +135,7 @@ def _augmentation(options: argparse.Namespace) -> list[Job]:
 def _trusted(options: argparse.Namespace) -> list[Job]:
     full, some, few = (10_000, 100_000, 1_000_000), (10_000, 100_000), (10_000,)
     if options.quick:
-        counts = {"labeling": some, "kmeans": some, "dec": few, "spectral": some}
+        counts = {"labeling": few, "kmeans": some, "dec": few, "spectral": some}
     else:
         counts = {"labeling": full, "kmeans": full, "dec": full, "spectral": some}
     return [
@@ -161,7 +162,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
-            "epochs": 6 if options.quick else None,
+            "epochs": 4 if options.quick else None,
             "steps_per_epoch": None,
         }
         for precision in options.precision
