@@ -206,6 +206,7 @@ def test_a_whole_job(scripts, make_page, monkeypatch, tiny_backbone):
     seconds = found["kdfixmatch"]["seconds"]
     assert sum(seconds[name] for name in whole.STAGES) <= seconds["whole"]
     assert len(found["fixmatch"]["curve"]) == 1
+    assert found["targeted"]["seconds"].keys() == seconds.keys()
     found["fixmatch"] = {
         "seconds": {"whole": 10.0},
         "accuracy": 0.8,
@@ -219,11 +220,12 @@ def test_a_whole_job(scripts, make_page, monkeypatch, tiny_backbone):
         "**not met**",
     ]
     assert row_of(text, "FixMatch until FixMatch's accuracy")[0] == "1.00 (1.00)"
-    assert row_of(text, "accuracy in %, KD-FixMatch / FixMatch") == [
-        "90.0 / 80.0",
+    assert row_of(text, "accuracy of KD-FixMatch, %") == [
+        "90.0 (90.0)",
         "not lower",
         "met",
     ]
+    assert row_of(text, "accuracy of FixMatch, %")[0] == "80.0 (80.0)"
 
 
 @pytest.mark.tensorflow

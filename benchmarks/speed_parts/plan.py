@@ -162,7 +162,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
-            "epochs": 4 if options.quick else None,
+            "epochs": 3 if options.quick else None,
             "steps_per_epoch": None,
         }
         for precision in options.precision
