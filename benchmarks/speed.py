@@ -11,7 +11,8 @@ measures, in one process after the other:
   has them in train/<class>/* and test/<class>/*, CIFAR-10 as image files;
 - `reading`: folders and predictions against bare decoding and bare forward passes;
 - `startup`: importing the package against importing Keras;
-- `profile`: where the time of a step goes.
+- `profile`: where the time of a step goes;
+- `trials`: what could be faster, and is not.
 
 It writes `speed.json`, with each repeat, and `README.md`, with medians of the ratios of
 each repeat, in an hour or two on two cores. `--quick` is a look at all of it in five

@@ -91,6 +91,33 @@ def test_a_step_and_its_profile(scripts, make_page, tiny_backbone):
 
 
 @pytest.mark.tensorflow
+def test_trials(scripts, make_page, tiny_backbone):
+    from speed_parts import trials
+
+    found = trials.measure({**STEP, "backbone": tiny_backbone})
+    assert all(
+        len(times) == 2 and min(times) > 0 for times in found["seconds"].values()
+    )
+    found["seconds"] |= {"student": [1.0, 2.0], "mixed_bfloat16": [0.5, 1.5]}
+    text = make_page(trials=[{**STEP, **found}])
+    assert row_of(text, "student's pass in mixed_bfloat16") == ["0.62 (0.50 to 0.75)"]
+
+
+@pytest.mark.tensorflow
+def test_steps_of_one_execution_are_as_many_as_one_by_one(scripts, tiny_backbone):
+    from speed_parts import trials
+
+    network, batches = trials._new({**STEP, "backbone": tiny_backbone}, "float32")
+    executions = trials._executions(network, batches)
+    counts = []
+    for name in ("single", "together"):
+        before = int(network.num_updates)
+        executions[name]()
+        counts.append(int(network.num_updates) - before)
+    assert counts == [trials.STEPS_PER_EXECUTION] * 2
+
+
+@pytest.mark.tensorflow
 def test_the_levels_of_a_step_do_what_they_are_called(scripts, tiny_student):
     import keras
     from speed_parts.levels import Levels

@@ -13,6 +13,7 @@ PARTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "reading": ("Reading and prediction", stage_tables.reading),
     "startup": ("Start-up", stage_tables.startup),
     "profile": ("Where the time of a step goes", step_tables.profile),
+    "trials": ("What was tried", step_tables.trials),
 }
 
 _INTRODUCTION = """\

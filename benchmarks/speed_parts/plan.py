@@ -16,6 +16,7 @@ PARTS = {
     "reading": "reading",
     "startup": "startup",
     "profile": "step",
+    "trials": "trials",
 }
 """The parts, and the module that measures each."""
 
@@ -89,6 +90,24 @@ def _profile(options: argparse.Namespace) -> list[Job]:
         _network_job(options, network, precision, list(PROFILE))
         for precision in options.precision
         for network in options.networks or networks
+    ]
+
+
+def _trials(options: argparse.Namespace) -> list[Job]:
+    networks = NETWORKS[:1] if options.quick else NETWORKS[:2]
+    # A share of the batch, as some of what is tried takes ten times as long.
+    return [
+        {
+            "backbone": backbone,
+            "side": int(side),
+            "precision": "float32",
+            "batch_size": 16,
+            "unlabeled_ratio": UNLABELED_RATIO,
+            "repeats": _repeats(options, 7, 2),
+        }
+        for backbone, side in (
+            network.split(":") for network in options.networks or networks
+        )
     ]
 
 
@@ -195,4 +214,5 @@ _JOBS: dict[str, Any] = {
     "reading": _reading,
     "startup": _startup,
     "profile": _profile,
+    "trials": _trials,
 }

@@ -39,6 +39,21 @@ Milliseconds that each part adds to a step which has all of the parts above it: 
 median of the differences of each repeat. Noise can be larger than a small part, which
 then looks free or less. Drawing a batch overlaps with the step before."""
 
+_TRIALS = """\
+Seconds of what could be done over those of what is done: above 1, it is slower. Batch
+norms that are folded into convolutions are timed as if they cost nothing, without
+folding them anew after each step. Layouts: one convolution of 32 channels, forward and
+backward."""
+
+_TRIED = {
+    "mixed_float16": ("student", "student's pass in mixed_float16"),
+    "mixed_bfloat16": ("student", "student's pass in mixed_bfloat16"),
+    "xla": ("student", "student's pass through XLA"),
+    "folded": ("teacher", "teacher's pass with folded batch norms"),
+    "together": ("single", "four steps in one execution"),
+    "channels_first": ("channels_last", "channels before pixels"),
+}
+
 _PARTS_OF_A_STEP = {
     "student": "student forward and backward",
     "bare": "teacher forward",
@@ -125,3 +140,19 @@ def profile(results: Results) -> str:
     ]
     header = ["", *(f"{network(r)}, B = {r['batch_size']}" for r in results)]
     return f"{_PROFILE}\n\n{table(header, rows)}"
+
+
+def trials(results: Results) -> str:
+    """What could be done over what is done."""
+    rows = [
+        [
+            title,
+            *(
+                spread(ratios(result["seconds"][name], result["seconds"][base]))
+                for result in results
+            ),
+        ]
+        for name, (base, title) in _TRIED.items()
+    ]
+    header = ["", *(f"{network(r)}, B = {r['batch_size']}" for r in results)]
+    return f"{_TRIALS}\n\n{table(header, rows)}"

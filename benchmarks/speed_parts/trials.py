@@ -1,0 +1,148 @@
+"""What could make a step faster, side by side with what is done."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kdfixmatch_keras import FixMatch, baselines
+from kdfixmatch_keras.batches import FixMatchBatches
+from speed_parts.levels import Levels
+from speed_parts.timing import rounds
+
+PRECISIONS = ("mixed_float16", "mixed_bfloat16")
+STEPS_PER_EXECUTION = 4
+
+Action = Callable[[], Any]
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Times each alternative beside what it would replace.
+
+    Args:
+        job: `"backbone"`, `"side"`, `"batch_size"`, `"unlabeled_ratio"` and
+            `"repeats"`.
+
+    Returns:
+        `"seconds"`: by name, of each repeat. `"student"` is compared with the
+        precisions and `"xla"`, `"teacher"` with `"folded"`, `"single"` with
+        `"together"`, `"channels_last"` with `"channels_first"`.
+    """
+    network, batches = _new(job, "float32")
+    levels = Levels(network, batches[0], steps=1)
+    alternatives = {
+        "student": levels.student(),
+        "xla": _student(levels, jit_compile=True),
+        **{
+            precision: Levels(_new(job, precision)[0], batches[0], steps=1).student()
+            for precision in PRECISIONS
+        },
+        "teacher": _forward(network.teacher, levels.x["unlabeled"]),
+        "folded": _forward(_without_norms(network.teacher), levels.x["unlabeled"]),
+        **_executions(network, batches),
+        **_layouts(job),
+    }
+    for action in alternatives.values():
+        action()
+    return {"seconds": rounds(alternatives, job["repeats"])}
+
+
+def _new(job: dict[str, Any], precision: str) -> tuple[FixMatch, FixMatchBatches]:
+    """A compiled network and its batches."""
+    images = np.random.default_rng(0).integers(
+        0, 256, (1000, job["side"], job["side"], 3), np.uint8
+    )
+    sizes = {name: job[name] for name in ("batch_size", "unlabeled_ratio")}
+    classifier = baselines.FixMatch(
+        job["backbone"], weights=None, mixed_precision=precision, seed=0, **sizes
+    )
+    data = classifier.load_data((images[:100], np.arange(100) % 10), images)
+    network = classifier.new_network("outer", data)
+    network.compile("sgd")
+    network.optimizer.build(network.trainable_variables)
+    batches = FixMatchBatches(
+        data.labeled,
+        data.unlabeled,
+        steps_per_epoch=STEPS_PER_EXECUTION,
+        seed=0,
+        **sizes,
+    )
+    return network, batches
+
+
+def _student(levels: Levels, jit_compile: bool) -> Action:
+    images = tf.concat([levels.x["labeled"], levels.x["unlabeled"]], axis=0)
+    student = levels.network.student
+
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = levels.loss(levels.labels, student(images, training=True))
+        return loss, tape.gradient(loss, student.trainable_variables)
+
+    compiled = tf.function(step, jit_compile=jit_compile)
+    return lambda: compiled()[0].numpy()
+
+
+def _forward(model: keras.Model, images: Any) -> Action:
+    forward = tf.function(lambda: model(images, training=False))
+    return lambda: forward().numpy()
+
+
+def _without_norms(model: keras.Model) -> keras.Model:
+    """The network that batch norms folded into convolutions would cost."""
+
+    def call(layer: keras.layers.Layer, inputs: Any, **options: Any) -> Any:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return inputs
+        return layer(inputs, **options)
+
+    return keras.models.clone_model(model, call_function=call)
+
+
+def _executions(network: FixMatch, batches: FixMatchBatches) -> dict[str, Action]:
+    """As many steps in one call of the function that `fit` calls, or in several."""
+
+    def fit(steps: int) -> Action:
+        network.steps_per_execution = steps
+        network.make_train_function(force=True)
+        function = network.train_function
+        x, y = batches[0]
+        parts = tf.nest.map_structure(
+            lambda array: tf.data.Dataset.from_tensors(array).repeat(), (x, y)
+        )
+        iterator = iter(tf.data.Dataset.zip(parts))
+
+        def call() -> None:
+            for _ in range(STEPS_PER_EXECUTION // steps):
+                logs = function(iterator)
+            tf.nest.flatten(logs)[0].numpy()
+
+        # How many steps it executes is fixed when it is traced.
+        call()
+        return call
+
+    return {"single": fit(1), "together": fit(STEPS_PER_EXECUTION)}
+
+
+def _layouts(job: dict[str, Any]) -> dict[str, Action]:
+    """A convolution of 32 channels, forward and backward."""
+    side, count = job["side"], job["batch_size"] * (1 + job["unlabeled_ratio"])
+    found: dict[str, Action] = {}
+    for layout in ("channels_last", "channels_first"):
+        shape = (side, side, 32) if layout == "channels_last" else (32, side, side)
+        layer = keras.layers.Conv2D(32, 3, padding="same", data_format=layout)
+        layer.build((None, *shape))
+        found[layout] = _convolution(layer, tf.random.normal((count, *shape)))
+    return found
+
+
+def _convolution(layer: keras.layers.Layer, images: Any) -> Action:
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(layer(images)))
+        return tape.gradient(loss, layer.trainable_variables)
+
+    compiled = tf.function(step)
+    return lambda: compiled()[0].numpy()
