@@ -201,7 +201,8 @@ class _Autoencoder(keras.Model):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        return ops.mean(ops.square(y_pred - x))
+        # On PyTorch `train_on_batch` hands on what it is given: a NumPy array.
+        return ops.mean(ops.square(y_pred - ops.convert_to_tensor(x)))
 
 
 class _Refinement(keras.Model):
@@ -232,6 +233,7 @@ class _Refinement(keras.Model):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
+        y = ops.convert_to_tensor(y)
         log_p = ops.log(ops.maximum(y, _SMALLEST_PROBABILITY))
         log_q = ops.log(ops.maximum(y_pred, _SMALLEST_PROBABILITY))
         return ops.mean(ops.sum(y * (log_p - log_q), axis=-1))

@@ -131,6 +131,8 @@ def test_wrong_embeddings_are_refused(name, z, message):
 
 def test_dec_makes_no_copy_of_the_embeddings(monkeypatch):
     monkeypatch.setattr(array_validation, "ROWS_PER_COPY", 1000)
+    # JAX reads NumPy arrays where they are, and keeps them until it has computed.
+    monkeypatch.setattr(deep_embedded_clustering, "_ROWS_PER_CALL", 1000)
     z = np.tile(blobs(n=8000)[0].astype(np.float32), (1, 100))
     dec = quick(hidden_units=(), pretrain_epochs=1, batch_size=1000, max_iterations=10)
     tracemalloc.start()
