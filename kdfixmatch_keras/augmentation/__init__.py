@@ -84,12 +84,16 @@ def get_strong(
         from kdfixmatch_keras.augmentation.keras_cv_policy import keras_cv_policy
 
         return keras_cv_policy(seed=_derive(seed, "keras_cv"))
-    return keras.layers.Pipeline(
+    pipeline = keras.layers.Pipeline(
         [
             RandAugment(seed=_derive(seed, "rand_augment")),
             Cutout(seed=_derive(seed, "cutout")),
         ]
     )
+    # To build a layer Keras draws a batch, and on JAX and PyTorch threads that read
+    # ahead would hand out the batches after it once more in the training.
+    pipeline.build((None, None, None, None))
+    return pipeline
 
 
 def _check_name(argument: str, name: object, known: tuple[str, ...]) -> None:

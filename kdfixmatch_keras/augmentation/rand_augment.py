@@ -95,6 +95,7 @@ class RandAugment(keras.layers.Layer):
         self.num_ops = validation.check_integer("num_ops", num_ops, 1)
         self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
         """Augments a batch; see the class for shapes and dtypes."""
@@ -189,6 +190,7 @@ class Cutout(keras.layers.Layer):
         self.fill_value = validation.check_integer("fill_value", fill_value, 0, 255)
         self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
         """Augments a batch; see the class for shapes and dtypes."""

@@ -102,6 +102,7 @@ class FlipAndShift(keras.layers.Layer):
         )
         self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
         """Augments a batch; see the class for shapes and dtypes."""
