@@ -1,5 +1,11 @@
 """KD-FixMatch: image classification from few labels, in Keras 3."""
 
+# ruff: noqa: E402, I001
+# Keras is checked before the rest is imported, which needs it.
+from kdfixmatch_keras._keras_import import check_keras
+
+check_keras()
+
 from kdfixmatch_keras import (
     augmentation,
     backbones,

@@ -110,6 +110,36 @@ def test_help_teaches_without_heavy_imports(command):
         assert f"Example: kdfixmatch {command[0]}" in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("jax", 'jax, which is missing: install it with `pip install "kdfixmatch'),
+        ("torch", 'torch, which is missing: install it with `pip install "kdfixmatch'),
+        ("tensorflow", "which is missing: install it with `pip install"),
+        ("theano", "must be one of 'tensorflow', 'jax', 'torch'. Received: KERAS_BACK"),
+    ],
+)
+def test_a_missing_backend_is_an_error_in_one_line(tmp_path, backend, message):
+    code = (
+        "import sys\n"
+        f"sys.modules[{backend!r}] = None\n"
+        "sys.argv = ['kdfixmatch', 'demo']\n"
+        "from kdfixmatch_cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
 def option_defaults():
     """Default by parameter, for the options of `train`."""
     (train,) = (c for c in app.registered_commands if c.callback.__name__ == "train")
@@ -443,6 +473,7 @@ def test_labels_file_in_place_of_a_folder(photos, tmp_path):
     assert os.listdir(tmp_path) == ["labels.csv"]
 
 
+@pytest.mark.keras_cv
 def test_every_option_reaches_the_model(photos, tmp_path):
     changed = {
         "backbone": "small_cnn",
