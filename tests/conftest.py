@@ -1,10 +1,16 @@
 import contextlib
+import importlib.util
 
 import keras
 import numpy as np
 import pytest
 
 from kdfixmatch_keras import backbones
+
+# Whose subject is TensorFlow, and which import it and what comes with it at their top.
+# Other tests that need it say so with a marker, and `make test-jax` leaves them out.
+if importlib.util.find_spec("tensorflow") is None:
+    collect_ignore = ["test_export.py", "test_onnx_export.py", "test_serving_page.py"]
 
 
 @pytest.fixture
