@@ -94,7 +94,8 @@ def fit_baseline(**changes):
 
 
 def dataset(arrays=IMAGES):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     return tf.data.Dataset.from_tensor_slices(arrays)
 
 
@@ -2014,10 +2015,17 @@ def in_one_line(text):
     return " ".join(text.replace("│", " ").split())
 
 
+def needs(call):
+    """The markers of a row: `dataset` makes a `tf.data.Dataset`."""
+    return [pytest.mark.tensorflow] if "dataset" in call.__code__.co_names else []
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
-    [row[1:] for row in ROWS],
-    ids=[f"{row[0]}-{number}" for number, row in enumerate(ROWS)],
+    [
+        pytest.param(call, error, words, id=f"{name}-{number}", marks=needs(call))
+        for number, (name, call, error, words) in enumerate(ROWS)
+    ],
 )
 def test_bad_input(given, call, error, words):
     before = contents(given.here)

@@ -203,6 +203,12 @@ class TestFolders:
         assert list(tmp_path.rglob("*")) == before
 
 
+def test_tensorflow_datasets_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match=r"kdfixmatch-keras\[datasets\]"):
+        datasets.load("cifar10", 10)
+
+
 @pytest.mark.tensorflow
 class TestTensorFlowDatasets:
     @pytest.mark.parametrize(
@@ -284,8 +290,3 @@ class TestTensorFlowDatasets:
         monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
         with pytest.raises(RuntimeError, match=r"not known.*as `data_dir`"):
             datasets.load("cifar10", 10, data_dir=tmp_path)
-
-    def test_package_missing(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-        with pytest.raises(ImportError, match=r"kdfixmatch-keras\[datasets\]"):
-            datasets.load("cifar10", 10)

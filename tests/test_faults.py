@@ -248,7 +248,17 @@ TENSORFLOW_PLACES = [
 
 
 def each(places):
-    return pytest.mark.parametrize("place", places, ids=lambda place: place.name)
+    return pytest.mark.parametrize(
+        "place",
+        [
+            pytest.param(
+                place,
+                id=place.name,
+                marks=[pytest.mark.tensorflow] if place in TENSORFLOW_PLACES else [],
+            )
+            for place in places
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -697,13 +707,14 @@ def test_train_into_a_place_that_cannot_be_written(tmp_path):
     assert remains(out) == []
 
 
-@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
         (["predict"], "predictions.csv"),
-        (["export"], "served"),
-        (["export", "--format", "onnx"], "model.onnx"),
+        pytest.param(["export"], "served", marks=pytest.mark.tensorflow),
+        pytest.param(
+            ["export", "--format", "onnx"], "model.onnx", marks=pytest.mark.tensorflow
+        ),
     ],
 )
 def test_commands_on_a_full_disk(arguments, name, things, tmp_path):

@@ -58,7 +58,7 @@ def test_optimizer_of_the_user_is_copied_without_state():
     own = keras.optimizers.SGD(schedule, momentum=0.7)
     weight = keras.Variable(np.ones(2, "float32"))
     own.build([weight])
-    own.apply([np.ones(2, "float32")])
+    own.apply([keras.ops.ones(2)])
 
     copies = [build_optimizer(own, 100, pretrained=False) for _ in range(2)]
 
@@ -70,7 +70,7 @@ def test_optimizer_of_the_user_is_copied_without_state():
         assert float(optimizer.learning_rate) == pytest.approx(0.5)
         other = keras.Variable(np.ones(3, "float32"))
         optimizer.build([other])
-        optimizer.apply([np.ones(3, "float32")])
+        optimizer.apply([keras.ops.ones(3)])
         np.testing.assert_allclose(keras.ops.convert_to_numpy(other), 0.5)
     assert int(own.iterations) == 1
 

@@ -211,6 +211,8 @@ def test_a_disk_that_is_full_does_not_hide_what_happened():
     assert "could not be kept ([Errno 28] Cannot write it" in str(caught.value)
 
 
+# Of how Keras reads a tensor of PyTorch, which `pytest.warns` would tell once more.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_who_has_a_threshold_that_adapts_is_not_told_to_take_one():
     watch = watch_of(threshold="flexmatch")
     with pytest.warns(UserWarning, match="Lower `tau`, or train longer.$"):
@@ -244,7 +246,7 @@ def test_one_class_for_most_targets_is_told():
     watch = watch_of()
     collapsed = logs_of(top_class_share=0.9)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         # What is easy comes first.
         end_epochs(watch, collapsed, logs_of(top_class_share=0.4), collapsed)
     with pytest.warns() as caught:
