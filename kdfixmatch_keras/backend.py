@@ -17,6 +17,11 @@ def name() -> str:
     return found
 
 
+def is_tensorflow() -> bool:
+    """Whether Keras runs on TensorFlow, and so can write what TensorFlow reads."""
+    return name() == "tensorflow"
+
+
 def is_stateless() -> bool:
     """Whether a training step gets and returns the variables, as on JAX."""
     return name() == "jax"

@@ -1,5 +1,6 @@
 """Serving: a trained network as an ONNX model."""
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +17,21 @@ _HEADER = f'<ir_version: {_IR_VERSION}, opset_import: ["": {_OPSET}]>'
 
 
 def check_packages() -> None:
-    """Imports what `build_model` needs.
+    """Checks that what `build_model` imports is installed.
+
+    Nothing is imported: tf2onnx brings TensorFlow into a process that may run on JAX.
 
     Raises:
         ImportError: A package is missing.
     """
-    try:
-        import onnx  # noqa: F401
-        import tf2onnx  # noqa: F401
-    except ImportError as error:
+    packages = ("tensorflow", "onnx", "tf2onnx")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
         raise ImportError(
-            "ONNX files need onnx and tf2onnx: pip install 'kdfixmatch-keras[onnx]'"
-        ) from error
+            f"ONNX files need {' and '.join(packages[1:])}, and TensorFlow, whatever "
+            f"Keras runs on; {missing[0]} is missing: "
+            'pip install "kdfixmatch-keras[onnx]"'
+        )
 
 
 def build_model(network: keras.Model, class_names: Sequence[str]) -> Any:
