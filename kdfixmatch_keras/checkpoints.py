@@ -75,7 +75,8 @@ def load(cls: Any, path: Any) -> Any:
         ValueError: `path` does not hold a saved model of this version, or one that was
             changed or damaged.
     """
-    with _opened(path) as folder:
+    optimizers = keras.saving.custom_object_scope(_optimizers())
+    with _opened(path) as folder, optimizers:
         settings = _read_settings(folder)
         _check_sums(folder)
         with _reading(SETTINGS):
@@ -90,6 +91,19 @@ def load(cls: Any, path: Any) -> Any:
                 loaded = keras.saving.load_model(file, safe_mode=True)
             setattr(model, network, loaded)
     return model
+
+
+def _optimizers() -> dict[str, Any]:
+    """Keras's optimizers by name.
+
+    On PyTorch a `keras.optimizers.SGD` is of a class of that backend, and is saved as
+    such: no other backend can import it.
+    """
+    return {
+        name: kind
+        for name, kind in vars(keras.optimizers).items()
+        if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+    }
 
 
 def read_settings(path: Any) -> dict[str, Any]:
