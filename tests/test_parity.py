@@ -1,0 +1,192 @@
+"""TensorFlow, JAX and PyTorch compute the same, and read what the others wrote.
+
+Each runs `parity_run.py` in an environment of its own: the Python that
+KDFIXMATCH_TENSORFLOW_PYTHON, KDFIXMATCH_JAX_PYTHON or KDFIXMATCH_TORCH_PYTHON names,
+else that of `.venv`, `.venv-jax` or `.venv-torch` beside the package.
+"""
+
+import csv
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.parity
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = {"tensorflow": ".venv", "jax": ".venv-jax", "torch": ".venv-torch"}
+OTHERS = ("jax", "torch")
+CASES = [
+    (threshold, stage)
+    for threshold in ("fixed", "flexmatch", "freematch", "softmatch")
+    for stage in ("outer", "inner")
+]
+LIMIT = 1e-4
+
+
+def variable_of(backend):
+    return f"KDFIXMATCH_{backend.upper()}_PYTHON"
+
+
+def python_of(backend):
+    default = ROOT / ENVIRONMENTS[backend] / "bin" / "python"
+    return os.environ.get(variable_of(backend), str(default))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environments():
+    missing = [b for b in ENVIRONMENTS if not Path(python_of(b)).is_file()]
+    assert not missing, f"no Python for {missing}; see the head of this module"
+
+
+def on_each(backends, *command, log):
+    """Runs a command with the Python of each backend at once; the logs of all."""
+    processes = []
+    for backend in backends:
+        environment = {
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": str(ROOT),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            variable_of("tensorflow"): python_of("tensorflow"),
+        }
+        arguments = [part.replace("{backend}", backend) for part in map(str, command)]
+        with open(log / f"{backend}.log", "w") as output:
+            processes.append(
+                subprocess.Popen(
+                    [python_of(backend), *arguments],
+                    env=environment,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+    failed = [
+        backend
+        for backend, process in zip(backends, processes, strict=True)
+        if process.wait()
+    ]
+    logs = [(log / f"{backend}.log").read_text() for backend in failed]
+    assert not failed, "\n".join(logs)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """`{backend: {name: array}}` of ten steps."""
+    folder = tmp_path_factory.mktemp("steps")
+    script = ROOT / "tests" / "parity_run.py"
+    on_each(ENVIRONMENTS, script, "steps", folder, log=folder)
+    return {
+        backend: dict(np.load(folder / f"{backend}.npz")) for backend in ENVIRONMENTS
+    }
+
+
+def of_case(arrays, *case):
+    prefix = "/".join(case) + "/"
+    return {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize(("threshold", "stage"), CASES)
+def test_ten_steps_are_the_same(trained, threshold, stage, backend):
+    """All losses and metrics of each step, and in the end every variable."""
+    expected = of_case(trained["tensorflow"], threshold, stage)
+    found = of_case(trained[backend], threshold, stage)
+    assert found.keys() == expected.keys()
+    assert {name.split("/")[0] for name in found} >= {"logs", "student", "teacher"}
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=LIMIT, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_small_cnn_has_the_same_losses(trained, backend):
+    expected = of_case(trained["tensorflow"], "small_cnn", "inner")
+    found = of_case(trained[backend], "small_cnn", "inner")
+    assert found.keys() == expected.keys() != set()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=LIMIT, err_msg=name)
+
+
+def test_the_steps_have_something_to_differ_in(trained):
+    """Some images have a target and some do not, and labels of both kinds count."""
+    for threshold, stage in CASES:
+        case = of_case(trained["tensorflow"], threshold, stage)
+        assert len(case["logs/loss"]) == 10
+        assert case["logs/mask_rate"].min() < 0.95, (threshold, stage)
+        assert case["logs/unlabeled_loss"].max() > 0.1, (threshold, stage)
+        if stage == "inner":
+            assert 0.05 < case["logs/trusted_share"].max() < 1.0, threshold
+
+
+@pytest.fixture(scope="module")
+def exchanged(tmp_path_factory):
+    """A folder in which each backend has saved a model and loaded those of all."""
+    folder = tmp_path_factory.mktemp("saved")
+    script = ROOT / "tests" / "parity_run.py"
+    for what in ("save", "load"):
+        on_each(ENVIRONMENTS, script, what, folder, log=folder)
+    return folder
+
+
+@pytest.mark.parametrize("reader", ENVIRONMENTS)
+@pytest.mark.parametrize("writer", ENVIRONMENTS)
+def test_a_saved_model_predicts_the_same(exchanged, writer, reader):
+    saved = np.load(exchanged / f"{writer}_saved.npy")
+    assert saved.std(axis=0).max() > 1e-3
+    loaded = np.load(exchanged / f"{writer}_in_{reader}.npy")
+    np.testing.assert_allclose(loaded, saved, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("writer", ENVIRONMENTS)
+def test_an_exported_model_predicts_the_same(exchanged, writer):
+    np.testing.assert_allclose(
+        np.load(exchanged / f"{writer}_served.npy"),
+        np.load(exchanged / f"{writer}_saved.npy"),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+def test_the_folder_of_a_run_is_read_on_another_backend(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(18):
+        part = f"labeled/{'ab'[index % 2]}" if index < 6 else "unlabeled"
+        (tmp_path / part).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        pixels[..., 2 * (index % 2)] //= 4
+        Image.fromarray(pixels).save(tmp_path / part / f"{index}.png")
+    run = tmp_path / "run"
+    train = [
+        *("--labeled", tmp_path / "labeled", "--unlabeled", tmp_path / "unlabeled"),
+        *("--backbone", "small_cnn", "--clustering", "kmeans", "--epochs", "1"),
+        *("--batch-size", "4", "--unlabeled-ratio", "2", "--tau-select", "0"),
+        *("--steps-per-epoch", "2", "--seed", "0", "--output", run),
+    ]
+    on_each(["jax"], "-m", "kdfixmatch_cli", "train", *train, log=tmp_path)
+    predictions, report = tmp_path / "{backend}.csv", tmp_path / "{backend}.html"
+    predict = ("predict", run, tmp_path / "unlabeled", "--output", predictions)
+    on_each(ENVIRONMENTS, "-m", "kdfixmatch_cli", *predict, log=tmp_path)
+    write = ("report", run, "--output", report)
+    on_each(["tensorflow", "torch"], "-m", "kdfixmatch_cli", *write, log=tmp_path)
+
+    def rows(backend):
+        with open(tmp_path / f"{backend}.csv", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    expected = rows("jax")
+    for backend in ("tensorflow", "torch"):
+        assert "<html" in (tmp_path / f"{backend}.html").read_text(encoding="utf-8")
+        found = rows(backend)
+        assert [row["file"] for row in found] == [row["file"] for row in expected]
+        np.testing.assert_allclose(
+            [float(row["confidence"]) for row in found],
+            [float(row["confidence"]) for row in expected],
+            rtol=0,
+            atol=1e-5,
+        )
