@@ -112,6 +112,8 @@ class TrainingWatch(keras.callbacks.Callback):
         """Checks the loss."""
         logs = logs or {}
         if not math.isfinite(logs.get("loss", 0.0)):
+            # For the learning rate, and for the state that is kept.
+            backend.sync_state(self.network)
             step = self._epoch * self.params["steps"] + batch + 1
             self._stop(
                 f"The loss of the {self._name} network became {logs['loss']} in step "
