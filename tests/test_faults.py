@@ -731,8 +731,10 @@ def test_commands_on_a_full_disk(arguments, name, things, tmp_path):
         with fault:
             failed = invoke(*arguments)
         assert failed.exit_code == 1
-        assert failed.output.startswith("Error: Cannot write ")
-        assert CAUSES[number] in failed.output
+        # JAX may have warned before that it cannot keep what it compiled.
+        *_, line = failed.output.splitlines()
+        assert line.startswith("Error: Cannot write ")
+        assert CAUSES[number] in line
         assert list(path.parent.iterdir()) == []
     done = invoke(*arguments)
     assert done.exit_code == 0, done.output
