@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras import backend, devices, validation
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 
 
@@ -66,6 +66,7 @@ class FixMatchBatches(keras.utils.PyDataset):
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         steps_per_epoch: Batches in an epoch.
         seed: Integer of at least 0 that fixes every batch.
+        sharing: How the batches are shared out; a process gets its rows of each.
 
     Raises:
         ValueError: A number is out of range, or `trusted_labels` are not `(N,)`.
@@ -82,6 +83,7 @@ class FixMatchBatches(keras.utils.PyDataset):
         steps_per_epoch: int,
         seed: int,
         trusted_steps: int | None = None,
+        sharing: devices.Sharing = devices.ONE_DEVICE,
     ) -> None:
         super().__init__(workers=1)
         batch_size = validation.check_integer("batch_size", batch_size, 1)
@@ -101,6 +103,7 @@ class FixMatchBatches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.unlabeled_batch_size = batch_size * unlabeled_ratio
         self.steps_per_epoch = steps_per_epoch
+        self.sharing = sharing
         self.epoch = 0
         self._labeled_order = PermutationStream(len(labeled.images), (seed, 0))
         if unlabeled is not None:
@@ -112,11 +115,15 @@ class FixMatchBatches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The batch of `step` in the current epoch."""
         step = self.epoch * self.steps_per_epoch + step
-        chosen = self._labeled_order.take(step * self.batch_size, self.batch_size)
+        chosen = self.sharing.own(
+            self._labeled_order.take(step * self.batch_size, self.batch_size)
+        )
         x = {"labeled": self.labeled.images[chosen]}
         if self.unlabeled is not None:
-            index = self._unlabeled_order.take(
-                step * self.unlabeled_batch_size, self.unlabeled_batch_size
+            index = self.sharing.own(
+                self._unlabeled_order.take(
+                    step * self.unlabeled_batch_size, self.unlabeled_batch_size
+                )
             )
             if self.trusted_labels is None or step >= self.trusted_steps:
                 x["trusted"] = np.full(len(index), -1, "int32")
@@ -146,6 +153,8 @@ class ImageBatches(keras.utils.PyDataset):
         images: Source of `N` images.
         labels: int32 `(N,)`, or None.
         batch_size: Images in a batch; the last may have fewer.
+        sharing: How the batches are shared out; a process gets its rows of each. What
+            does not come out even is made so with the last image, of the label -1.
 
     Raises:
         ValueError: `batch_size` is not at least 1, or `labels` are not `(N,)`.
@@ -157,13 +166,17 @@ class ImageBatches(keras.utils.PyDataset):
         labels: np.ndarray | None = None,
         *,
         batch_size: int = 256,
+        sharing: devices.Sharing = devices.ONE_DEVICE,
     ) -> None:
         super().__init__(workers=1)
         if labels is not None:
             _check_labels("labels", labels, images)
         self.images = images
         self.labels = labels
-        self.batch_size = validation.check_integer("batch_size", batch_size, 1)
+        self.sharing = sharing
+        self.batch_size = sharing.padded(
+            validation.check_integer("batch_size", batch_size, 1)
+        )
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
@@ -171,10 +184,37 @@ class ImageBatches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
         """The images of batch `step`, and their labels where there are any."""
         start = step * self.batch_size
-        chosen = np.arange(start, min(start + self.batch_size, len(self.images)))
+        count = min(self.batch_size, len(self.images) - start)
+        rows = self.sharing.own(np.arange(start, start + self.sharing.padded(count)))
+        chosen = np.minimum(rows, len(self.images) - 1)
         if self.labels is None:
             return (self.images[chosen],)
-        return self.images[chosen], self.labels[chosen]
+        labels = self.labels[chosen]
+        return self.images[chosen], np.where(rows == chosen, labels, -1).astype(
+            labels.dtype
+        )
+
+
+def predict(
+    model: Any, images: ImageSource, batch_size: int = 256, verbose: Any = 0
+) -> Any:
+    """What a model makes of images, on the devices that it is on.
+
+    Args:
+        model: `FixMatch`, or what its `embedder` returns.
+        images: Source of `N` images.
+        batch_size: Images in one forward pass.
+        verbose: As in `keras.Model.predict`.
+
+    Returns:
+        Arrays with a row for each image in their order, structured as the outputs.
+    """
+    batches = ImageBatches(
+        images, batch_size=batch_size, sharing=devices.sharing(model)
+    )
+    outputs = model.predict(backend.feed(batches), verbose=verbose)
+    # Without what the last batch was padded with.
+    return keras.tree.map_structure(lambda rows: rows[: len(images)], outputs)
 
 
 def _check_labels(name: str, labels: np.ndarray, images: ImageSource) -> None:

@@ -12,12 +12,14 @@ from kdfixmatch_keras import (
     augmentation,
     backbones,
     backend,
+    devices,
     export,
     memory,
     run_state,
     thresholds,
     validation,
 )
+from kdfixmatch_keras import batches as image_batches
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch, check_strong_views
 from kdfixmatch_keras.optimizers import build_optimizer
@@ -267,6 +269,7 @@ class ImageClassifier:
             steps_per_epoch=steps_per_epoch,
             seed=seed,
             trusted_steps=round(trusted_until * epochs * steps_per_epoch),
+            sharing=devices.sharing(network),
         )
         optimizer = build_optimizer(
             self.optimizer,
@@ -298,7 +301,11 @@ class ImageClassifier:
             validation_data=None
             if data.validation is None
             else backend.feed(
-                ImageBatches(data.validation.images, data.validation.labels)
+                ImageBatches(
+                    data.validation.images,
+                    data.validation.labels,
+                    sharing=devices.sharing(network),
+                )
             ),
             # Before callbacks that could evaluate or write what has diverged.
             callbacks=[batches.epoch_callback(), watch, *callbacks, *last],
@@ -344,8 +351,8 @@ class ImageClassifier:
             f"{self.embedding_dim:,} dimensions",
             "A smaller `embedding_dim` or `image_size` needs less.",
         ):
-            outputs = network.embedder().predict(
-                backend.feed(ImageBatches(data.unlabeled)), verbose=verbose
+            outputs = image_batches.predict(
+                network.embedder(), data.unlabeled, verbose=verbose
             )
         self.image_passes += len(data.unlabeled)
         probabilities = FixMatch.probabilities(outputs["logits"])
@@ -384,10 +391,8 @@ class ImageClassifier:
         network = self.serving_network
         validation.check_integer("batch_size", batch_size, 1)
         validation.check_verbose(verbose)
-        batches = ImageBatches(
-            self._open_images(network, images), batch_size=batch_size
-        )
-        return np.asarray(network.predict(backend.feed(batches), verbose=verbose))
+        source = self._open_images(network, images)
+        return np.asarray(image_batches.predict(network, source, batch_size, verbose))
 
     def evaluate(
         self, images: Any, labels: Any = None, batch_size: int = 256, verbose: Any = 0
@@ -416,7 +421,12 @@ class ImageClassifier:
             read_once=True,
             argument="images",
         )
-        batches = ImageBatches(data.images, data.labels, batch_size=batch_size)
+        batches = ImageBatches(
+            data.images,
+            data.labels,
+            batch_size=batch_size,
+            sharing=devices.sharing(network),
+        )
         results = network.evaluate(
             backend.feed(batches), return_dict=True, verbose=verbose
         )

@@ -6,7 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import augmentation, backend, losses, thresholds, validation
+from kdfixmatch_keras import (
+    augmentation,
+    backend,
+    devices,
+    losses,
+    thresholds,
+    validation,
+)
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.augmentation.weak import check_images
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
@@ -211,6 +218,7 @@ class FixMatch(keras.Model):
             self.trusted_share,
             self.top_class_share,
         ]
+        self._in_training = False
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -275,13 +283,13 @@ class FixMatch(keras.Model):
 
     def _judged(self, logits: Any, inputs: Any, training: bool) -> tuple[Any, Any]:
         """The targets' logits `(M, K)`, aligned, and how much each counts, `(M,)`."""
-        target = ops.stop_gradient(logits)
+        # What they remember is to follow the whole batch.
+        target = devices.whole_batch(ops.stop_gradient(logits))
+        index = devices.whole_batch(inputs["unlabeled_index"])
         if self.alignment is not None:
             target = self.alignment(target, training=training)
-        weight = self.threshold(
-            self.probabilities(target), inputs["unlabeled_index"], training=training
-        )
-        return target, weight
+        weight = self.threshold(self.probabilities(target), index, training=training)
+        return devices.own_rows(target, logits), devices.own_rows(weight, logits)
 
     @staticmethod
     def probabilities(logits: Any) -> Any:
@@ -329,14 +337,17 @@ class FixMatch(keras.Model):
     ) -> Any:
         """Computes the scalar loss and updates the metrics that belong to it."""
         if not isinstance(x, dict):
-            self.accuracy.update_state(y, y_pred, sample_weight)
             if self.compiled and self.loss is not None:
                 # A user's own, given to `compile`.
+                self.accuracy.update_state(y, y_pred, sample_weight)
                 return super().compute_loss(x, y, y_pred, sample_weight, training)
-            loss = self._probability_loss(y, y_pred, sample_weight)
-            return self._regularized(loss) if training else loss
+            if self._may_be_padded(sample_weight, training):
+                return self._loss_without_padding(y, y_pred)
+            self.accuracy.update_state(y, y_pred, sample_weight)
+            loss = devices.whole_loss(self._probability_loss(y, y_pred, sample_weight))
+            return devices.part_of_loss(self._regularized(loss) if training else loss)
 
-        supervised = self._supervised_loss(y, y_pred["labeled"])
+        supervised = devices.whole_loss(self._supervised_loss(y, y_pred["labeled"]))
         self.accuracy.update_state(y, y_pred["labeled"])
         self.supervised_loss_tracker.update_state(supervised)
         loss = supervised
@@ -350,7 +361,8 @@ class FixMatch(keras.Model):
             unlabeled = ops.mean(values)
             loss = loss + self.lambda_u * unlabeled
             loss = loss + self.threshold.auxiliary_loss(
-                y_pred["strong"], y_pred["weight"]
+                devices.whole_batch(y_pred["strong"]),
+                devices.whole_batch(y_pred["weight"]),
             )
             self.unlabeled_loss_tracker.update_state(unlabeled)
             self.mask_rate.update_state(ops.mean(weight))
@@ -358,7 +370,27 @@ class FixMatch(keras.Model):
                 ops.cast(from_trusted, "float32"), sample_weight=weight
             )
             self.top_class_share.update_state(labels, sample_weight=weight)
-        return self._regularized(loss)
+        return devices.part_of_loss(self._regularized(loss))
+
+    def _may_be_padded(self, sample_weight: Any, training: bool) -> bool:
+        """Whether images of label -1 make a batch one that all devices share evenly."""
+        own_loss = self.compiled and self.loss is not None
+        if training or own_loss or sample_weight is not None:
+            return False
+        return devices.sharing(self).devices > 1
+
+    def _loss_without_padding(self, y: Any, y_pred: Any) -> Any:
+        """The loss in evaluation of the images that have a label."""
+        labels = ops.reshape(ops.cast(y, "int32"), (-1,))
+        known = ops.cast(labels >= 0, "float32")
+        labels = ops.maximum(labels, 0)
+        values = losses.per_sample(self._probability_loss, labels, y_pred)
+        count = ops.sum(known)
+        loss = ops.sum(known * values) / ops.maximum(count, 1.0)
+        self.accuracy.update_state(labels, y_pred, sample_weight=known)
+        # Keras's own counts the images of a batch, with those that pad it.
+        self.supervised_loss_tracker.update_state(loss, sample_weight=count)
+        return devices.part_of_loss(loss)
 
     def _regularized(self, loss: Any) -> Any:
         for regularization in self.student.losses:
@@ -372,16 +404,24 @@ class FixMatch(keras.Model):
         if not isinstance(x, dict):
             # With those that a user compiled, which are of probabilities.
             results = super().compute_metrics(x, y, y_pred, sample_weight)
+            with devices.whole_state(self.metrics_variables) as differs:
+                if differs:
+                    results = self.get_metrics_result()
+                if self._may_be_padded(sample_weight, self._in_training):
+                    results["loss"] = self.supervised_loss_tracker.result()
             hidden = {metric.name for metric in self._trackers}
             return {k: value for k, value in results.items() if k not in hidden}
         trackers = self._trackers if "unlabeled" in x else self._trackers[:1]
         metrics = [self._loss_tracker, self.accuracy, *trackers]
-        return {metric.name: metric.result() for metric in metrics}
+        with devices.whole_state(self.metrics_variables):
+            return {metric.name: metric.result() for metric in metrics}
 
     def train_step(self, *args: Any) -> Any:
         """One step of Keras's own trainer, after which the teacher follows."""
+        self._in_training = True
         if not backend.is_stateless():
             logs = super().train_step(*args)
+            devices.make_equal(self.student.non_trainable_weights)
             self._update_teacher()
             return logs
         logs, (trainable, non_trainable, optimizer, metrics) = super().train_step(*args)
@@ -396,6 +436,15 @@ class FixMatch(keras.Model):
             for variable in self.non_trainable_variables
         ]
         return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def test_step(self, *args: Any) -> Any:
+        """The step of Keras's own trainer."""
+        self._in_training = False
+        return super().test_step(*args)
+
+    def predict_step(self, *args: Any) -> Any:
+        """The step of Keras's own trainer; every process gets all that it returns."""
+        return devices.known_everywhere(super().predict_step(*args))
 
     def _update_teacher(self) -> None:
         self.num_updates.assign(self.num_updates + 1)
@@ -457,12 +506,16 @@ class FixMatch(keras.Model):
 
     def embedder(self) -> keras.Model:
         """The teacher as a model from uint8 images to embeddings and logits."""
-        return keras.Model(
+        # One that every program can load, wherever it does.
+        several = devices.sharing().processes > 1
+        kind = _KnownEverywhere if several else keras.Model
+        return kind(
             self.teacher.input,
             {
                 "embeddings": self.teacher.get_layer("embedding").output,
                 "logits": self.teacher.output,
             },
+            name="embedder",
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -506,6 +559,14 @@ class FixMatch(keras.Model):
                     config[key], custom_objects=custom_objects
                 )
         return cls(**config)
+
+
+class _KnownEverywhere(keras.Model):
+    """A functional model whose predictions every process gets."""
+
+    def predict_step(self, *args: Any) -> Any:
+        """The step of Keras's own trainer."""
+        return devices.known_everywhere(super().predict_step(*args))
 
 
 def check_strong_views(strong_views: Any, teacher: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdfixmatch_keras import callbacks as stage_callbacks
-from kdfixmatch_keras import checkpoints, losses, thresholds, validation
+from kdfixmatch_keras import checkpoints, devices, losses, thresholds, validation
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.run_state import RunState
@@ -275,6 +275,7 @@ class KDFixMatch(ImageClassifier):
         if run_dir is not None:
             run_dir = validation.check_output("run_dir", run_dir)
         callbacks = stage_callbacks.check(callbacks)
+        devices.check(self.batch_size)
         data = self.load_data(labeled, unlabeled, validation_data)
         if outer is not None:
             self._check_outer(outer, self._new_inner(data))
@@ -391,8 +392,8 @@ class KDFixMatch(ImageClassifier):
             num_clusters=self.clusters_per_class * probabilities.shape[1],
             seed=validation.derive_seed(self.seed, "clustering"),
         )
-        trusted_set = builder.build(
-            probabilities, embeddings, overwrite_embeddings=True
+        trusted_set: TrustedSet = devices.on_one(
+            lambda: builder.build(probabilities, embeddings, overwrite_embeddings=True)
         )
         say(
             f"Trusted set: {trusted_set.num_confident} of {len(data.unlabeled)} "

@@ -92,4 +92,6 @@ def _probabilities(
 ) -> npt.NDArray[np.float32]:
     if len(images) == 0:
         return np.empty((0, network.student.output_shape[-1]), np.float32)
-    return np.asarray(network.predict_on_batch(images), np.float32)
+    # Of several devices, TensorFlow has each predict all.
+    found = network.predict_on_batch(images)[: len(images)]
+    return np.asarray(found, np.float32)

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from kdfixmatch_keras import devices
 from kdfixmatch_keras.fixmatch import FixMatch
 
 
@@ -76,7 +77,7 @@ class UnlabeledTermNetwork(FixMatch):
         if isinstance(x, dict) and "unlabeled" in x:
             unlabeled = self.unlabeled_term(x, y_pred)
             self.unlabeled_loss_tracker.update_state(unlabeled)
-            loss = loss + self.unlabeled_weight() * unlabeled
+            loss = loss + devices.part_of_loss(self.unlabeled_weight() * unlabeled)
         return loss
 
     def compute_metrics(

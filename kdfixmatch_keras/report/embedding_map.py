@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from kdfixmatch_keras.batches import ImageBatches
+from kdfixmatch_keras import batches
 from kdfixmatch_keras.report import values
 from kdfixmatch_keras.sources import ImageSource, LabeledImages, SubsetSource
 from kdfixmatch_keras.trusted_set import TrustedSet
@@ -46,7 +46,7 @@ def draw(
     embedder = network.embedder()
     embeddings = np.concatenate(
         [
-            embedder.predict(ImageBatches(images), verbose=0)["embeddings"]
+            batches.predict(embedder, images)["embeddings"]
             for images in (
                 SubsetSource(labeled.images, known),
                 SubsetSource(unlabeled, sample),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdfixmatch_keras.batches import ImageBatches
+from kdfixmatch_keras import batches
 from kdfixmatch_keras.metrics import evaluate_predictions
 from kdfixmatch_keras.report import values
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
@@ -133,4 +133,4 @@ def estimate(
 
 def predict(network: Any, images: ImageSource) -> NDArray[np.float32]:
     """Class probabilities, float32 `(n, K)`, of the images in their order."""
-    return np.asarray(network.predict(ImageBatches(images), verbose=0))
+    return np.asarray(batches.predict(network, images))

@@ -1,0 +1,154 @@
+"""A training on several devices is that on one, and what cannot be one is refused."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kdfixmatch_keras import devices
+
+SCRIPT = Path(__file__).with_name("device_runs.py")
+RUNS = {
+    "flexmatch": {
+        "settings": {"clustering": "dec", "tau": 0.42, "tau_inner": 0.9},
+        "fit": {"outer_epochs": 2},
+    },
+    "adaptive": {
+        "settings": {
+            "threshold": "freematch",
+            "inner_threshold": "softmatch",
+            "distribution_alignment": True,
+        }
+    },
+    "mean_teacher": {"settings": {"method": "MeanTeacher"}},
+    "targeted": {"settings": {"method": "FixMatch", "strong_views": "targeted"}},
+    "batch_norm": {
+        "settings": {"method": "FixMatch", "batch_norm": True},
+        "fit": {"epochs": 1, "steps_per_epoch": 1},
+    },
+    "uneven": {"settings": {"method": "FixMatch", "batch_size": 3}},
+}
+BACKENDS = [
+    pytest.param("tensorflow", marks=pytest.mark.tensorflow),
+    pytest.param("jax", marks=pytest.mark.jax),
+]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def found(request, tmp_path_factory):
+    """What came of each run on one device and on two, by name."""
+    needs(request.param)
+    folders = [tmp_path_factory.mktemp(f"devices_{count}") for count in (1, 2)]
+    running = [
+        start(request.param, count, folder, json.dumps(RUNS))
+        for count, folder in enumerate(folders, 1)
+    ]
+    for process, folder in zip(running, folders, strict=True):
+        said = process.communicate()[0]
+        assert len(list(folder.iterdir())) == len(RUNS), said
+    return request.param, {
+        name: [dict(np.load(folder / f"{name}.npz")) for folder in folders]
+        for name in RUNS
+    }
+
+
+def needs(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+
+
+def start(backend, *arguments):
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, arguments)],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def assert_close(one, two):
+    assert one.keys() == two.keys()
+    for name, expected in one.items():
+        np.testing.assert_allclose(
+            two[name], expected, rtol=1e-5, atol=1e-5, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("name", ["flexmatch", "adaptive", "mean_teacher"])
+def test_two_devices_do_what_one_does(found, name):
+    _, runs = found
+    one, two = runs[name]
+    assert "error" not in one, one
+    # It is no test of thresholds where all images count, or none.
+    if name == "flexmatch":
+        assert 0 < one["outer_mask_rate"].mean() < 1
+        assert len(set(one["trusted"])) > 1
+    assert_close(one, two)
+
+
+def test_two_devices_can_leave_out_views_without_a_target(found):
+    backend, runs = found
+    one, two = runs["targeted"]
+    if backend == "jax":
+        assert "on JAX" in str(one["error"])
+    else:
+        assert 0 < one["network_mask_rate"][-1] < 1
+        assert_close(one, two)
+
+
+def test_batch_norm_sees_the_part_of_each_device_on_tensorflow_and_the_whole_on_jax(
+    found,
+):
+    backend, runs = found
+    one, two = runs["batch_norm"]
+    mean, variance = (
+        next(name for name in one if name.endswith(kind))
+        for kind in ("moving_mean", "moving_variance")
+    )
+    np.testing.assert_allclose(one[mean], two[mean], atol=1e-5)
+    if backend == "jax":
+        assert_close(one, two)
+    else:
+        # The mean of variances within parts leaves out the variance between them.
+        assert (two[variance] < one[variance]).all()
+        assert (two[variance] > 0.5 * one[variance]).all()
+
+
+def test_a_batch_that_devices_cannot_share_evenly_is_refused(found):
+    _, runs = found
+    one, two = runs["uneven"]
+    assert "error" not in one
+    assert "`batch_size` must be a multiple of 2" in str(two["error"])
+
+
+@pytest.mark.parametrize("strategy", ["MultiWorkerMirrored", "Mirrored"])
+@pytest.mark.tensorflow
+def test_of_the_strategies_of_tensorflow_only_those_for_one_host_are_taken(strategy):
+    import tensorflow as tf
+
+    with getattr(tf.distribute, f"{strategy}Strategy")().scope():
+        if strategy == "Mirrored":
+            devices.check(batch_size=4)
+        else:
+            with pytest.raises(RuntimeError, match="several hosts need JAX"):
+                devices.check(batch_size=4)
+
+
+@pytest.mark.jax
+def test_of_the_distributions_of_keras_only_that_of_data_is_taken():
+    mesh = keras.distribution.DeviceMesh(
+        (1,), ["batch"], keras.distribution.list_devices()[:1]
+    )
+    layout = keras.distribution.LayoutMap(mesh)
+    with (
+        keras.distribution.ModelParallel(layout_map=layout).scope(),
+        pytest.raises(RuntimeError, match="use keras.distribution.DataParallel"),
+    ):
+        devices.check(batch_size=4)
