@@ -212,7 +212,8 @@ def predict(
     batches = ImageBatches(
         images, batch_size=batch_size, sharing=devices.sharing(model)
     )
-    outputs = model.predict(backend.feed(batches), verbose=verbose)
+    with devices.shared_by_us():
+        outputs = model.predict(backend.feed(batches), verbose=verbose)
     # Without what the last batch was padded with.
     return keras.tree.map_structure(lambda rows: rows[: len(images)], outputs)
 

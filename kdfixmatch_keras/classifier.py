@@ -1,6 +1,7 @@
 """What every trainable classifier of the package shares: data, network, serving."""
 
 import contextlib
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from kdfixmatch_keras import (
     devices,
     export,
     memory,
+    processes,
     run_state,
     thresholds,
     validation,
@@ -288,29 +290,31 @@ class ImageClassifier:
         keep: Any = None
         if state is not None:
             done, history, finished = state.restore(network)
+            processes.check_same("checkpoints", 2 * done + finished)
             if finished:
                 return history
             last = [state.callback(network, epochs, history)]
             keep = state.save_diverged
         watch = TrainingWatch(network, data.labeled, keep)
-        added = network.fit(
-            backend.feed(batches),
-            epochs=epochs,
-            initial_epoch=done,
-            shuffle=False,
-            validation_data=None
-            if data.validation is None
-            else backend.feed(
-                ImageBatches(
-                    data.validation.images,
-                    data.validation.labels,
-                    sharing=devices.sharing(network),
-                )
-            ),
-            # Before callbacks that could evaluate or write what has diverged.
-            callbacks=[batches.epoch_callback(), watch, *callbacks, *last],
-            verbose=verbose,
-        )
+        with devices.shared_by_us():
+            added = network.fit(
+                backend.feed(batches),
+                epochs=epochs,
+                initial_epoch=done,
+                shuffle=False,
+                validation_data=None
+                if data.validation is None
+                else backend.feed(
+                    ImageBatches(
+                        data.validation.images,
+                        data.validation.labels,
+                        sharing=devices.sharing(network),
+                    )
+                ),
+                # Before callbacks that could evaluate or write what has diverged.
+                callbacks=[batches.epoch_callback(), watch, *callbacks, *last],
+                verbose=verbose,
+            )
         return {
             name: [*history.get(name, []), *map(float, values)]
             for name, values in added.history.items()
@@ -321,18 +325,28 @@ class ImageClassifier:
         self, run_dir: Any, data: TrainingData, fit: dict[str, Any]
     ) -> Iterator[RunState | None]:
         """The state of this training in a folder, or None without one."""
-        if run_dir is None:
-            yield None
-            return
         # It reads what this class is.
         from kdfixmatch_keras.run_identity import identify
 
-        with run_state.opened(run_dir, identify(self, data, fit), self.seed) as state:
-            own_seed, self.seed, self.used_seed = self.seed, state.seed, state.seed
-            try:
-                yield state
-            finally:
-                self.seed = own_seed
+        own_seed, kept = self.seed, "nothing is kept without `run_dir`"
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, self, "seed", own_seed)
+            state = None
+            if run_dir is not None:
+                kept = "it goes on from the last epoch that `run_dir` keeps"
+            stack.enter_context(
+                processes.ending_together(f"Start all of them again: {kept}.")
+            )
+            if run_dir is not None:
+                state = stack.enter_context(
+                    run_state.opened_together(
+                        run_dir, identify(self, data, fit), self.seed
+                    )
+                )
+                self.seed = self.used_seed = state.seed
+            elif own_seed is None and processes.are_several():
+                (self.seed,) = processes.of_first([secrets.randbelow(2**31)])
+            yield state
 
     def label(
         self, network: FixMatch, data: TrainingData, verbose: Any = 0
@@ -427,9 +441,10 @@ class ImageClassifier:
             batch_size=batch_size,
             sharing=devices.sharing(network),
         )
-        results = network.evaluate(
-            backend.feed(batches), return_dict=True, verbose=verbose
-        )
+        with devices.shared_by_us():
+            results = network.evaluate(
+                backend.feed(batches), return_dict=True, verbose=verbose
+            )
         return {name: float(value) for name, value in results.items()}
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:

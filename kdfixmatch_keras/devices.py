@@ -193,6 +193,21 @@ def known_everywhere(outputs: Any) -> Any:
 
 
 @contextlib.contextmanager
+def shared_by_us() -> Iterator[None]:
+    """Has Keras take the batches of a process for the rows of its own devices."""
+    if sharing().processes == 1:
+        yield
+        return
+    distribution = keras.distribution.distribution()
+    previous = distribution.auto_shard_dataset
+    distribution.auto_shard_dataset = False
+    try:
+        yield
+    finally:
+        distribution.auto_shard_dataset = previous
+
+
+@contextlib.contextmanager
 def whole_state(variables: list[Any]) -> Iterator[bool]:
     """Has metrics be those of all replicas, which each count their own rows.
 

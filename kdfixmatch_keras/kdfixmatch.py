@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdfixmatch_keras import callbacks as stage_callbacks
-from kdfixmatch_keras import checkpoints, devices, losses, thresholds, validation
+from kdfixmatch_keras import (
+    checkpoints,
+    devices,
+    losses,
+    processes,
+    thresholds,
+    validation,
+)
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.run_state import RunState
@@ -79,7 +86,8 @@ class KDFixMatch(ImageClassifier):
             images; see `DistributionAlignment`.
         strong_views: Which unlabeled images the students see in training: `"all"`, or
             `"targeted"`, those that have a target, for less work; see `FixMatch`.
-        batch_size: Labeled images in a batch.
+        batch_size: Labeled images in a batch, a multiple of the number of devices that
+            share it.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one.
         optimizer: Name or Keras optimizer; None for the reference set-up, see
             `optimizers.build_optimizer`. Pass one with a small learning rate if
@@ -240,7 +248,9 @@ class KDFixMatch(ImageClassifier):
             ValueError: The images or labels are not usable, a number is out of
                 range, or `run_dir` is that of another training. Nothing has been
                 trained then.
-            RuntimeError: Another process is training in `run_dir`.
+            RuntimeError: Another process is training in `run_dir`; the devices are
+                shared in a way that is not known; or, of several processes, another has
+                ended.
             OSError: `run_dir` cannot be written, or the disk is full. What was written
                 is intact, and the same call goes on from there.
             MemoryError: The labeling or the clustering ran out of memory; likewise.
@@ -376,6 +386,7 @@ class KDFixMatch(ImageClassifier):
     ) -> TrustedSet:
         """Selects the trusted set, unless that had been done when `fit` was stopped."""
         kept = None if state is None else state.load_trusted_set()
+        processes.check_same("trusted sets", kept is not None)
         if kept is not None:
             self.image_passes += len(data.unlabeled)
             return kept
@@ -392,8 +403,12 @@ class KDFixMatch(ImageClassifier):
             num_clusters=self.clusters_per_class * probabilities.shape[1],
             seed=validation.derive_seed(self.seed, "clustering"),
         )
-        trusted_set: TrustedSet = devices.on_one(
-            lambda: builder.build(probabilities, embeddings, overwrite_embeddings=True)
+        trusted_set = processes.trusted_set_of_first(
+            devices.on_one(
+                lambda: builder.build(
+                    probabilities, embeddings, overwrite_embeddings=True
+                )
+            )
         )
         say(
             f"Trusted set: {trusted_set.num_confident} of {len(data.unlabeled)} "

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras import processes
 from kdfixmatch_keras.files import (
     UNFINISHED,
     check_writable,
@@ -55,15 +56,22 @@ class RunState:
         seed: Seed of the training.
         is_new: Whether nothing has been trained yet.
         training: Digest of what identifies the training.
+        writes: Whether this process keeps what several processes train together.
     """
 
     def __init__(
-        self, folder: Path, seed: int, is_new: bool, training: str = ""
+        self,
+        folder: Path,
+        seed: int,
+        is_new: bool,
+        training: str = "",
+        writes: bool = True,
     ) -> None:
         self.folder = folder
         self.seed = seed
         self.is_new = is_new
         self.training = training
+        self.writes = writes
 
     def restore(self, network: Any) -> Progress:
         """Brings a compiled network to where its training was stopped.
@@ -95,7 +103,8 @@ class RunState:
             except DAMAGED as error:
                 _raise_if_unreadable(error, path)
                 # Not in the way of those to come, and there for who wants to look.
-                path.rename(path.with_suffix(".damaged"))
+                if self.writes:
+                    path.rename(path.with_suffix(".damaged"))
                 rest = self._checkpoints(network.name)
                 where = "from the one before" if rest else "from the beginning"
                 warnings.warn(
@@ -130,6 +139,8 @@ class RunState:
         Raises:
             OSError: The disk does not take it. The one before is as it was.
         """
+        if not self.writes:
+            return
         facts = {
             "epochs": epochs,
             "history": history,
@@ -151,6 +162,8 @@ class RunState:
             The file.
         """
         path = self.folder / f"{network.name}-diverged.npz"
+        if not self.writes:
+            return path
         paths = [variable.path for variable in _variables(network)]
         _write(path, network, {**facts, "paths": paths})
         return path
@@ -178,6 +191,8 @@ class RunState:
         Raises:
             OSError: The disk does not take it.
         """
+        if not self.writes:
+            return
         trusted_set.save(self.folder / _TRUSTED_SET)
         with written_aside(self.folder / _TRUSTED_SET_OF) as aside:
             aside.write_text(self._trusted_set_of(), encoding="utf-8")
@@ -250,6 +265,42 @@ def opened(
             if isinstance(error, OSError) or is_out_of_memory(error):
                 error.add_note(_KEEPS)
             raise
+
+
+@contextlib.contextmanager
+def opened_together(
+    folder: Any,
+    identity: Mapping[str, Any],
+    seed: int | None,
+    argument: str = "run_dir",
+) -> Iterator[RunState]:
+    """As `opened`, for all processes of a training: the first opens it and writes.
+
+    Raises:
+        RuntimeError: The first process could not open it; it raises why.
+    """
+    if processes.is_first():
+        with contextlib.ExitStack() as stack:
+            try:
+                state = stack.enter_context(opened(folder, identity, seed, argument))
+            # Whatever it is: the others would wait.
+            except BaseException:
+                processes.of_first([False, 0, 0])
+                raise
+            processes.of_first([True, state.seed, state.is_new])
+            yield state
+        return
+    is_open, seed, is_new = processes.of_first([False, 0, 0])
+    if not is_open:
+        raise RuntimeError(
+            f"The first process of this training could not open `{argument}`: "
+            "its error says why."
+        )
+    known = Path(folder) / "identity.json"
+    there = _read_identity(known, argument)["identity"]
+    _compare(there, dict(identity), known.parent, argument)
+    training = json.loads(known.read_text(encoding="utf-8"))["sha256"]
+    yield RunState(known.parent, seed, bool(is_new), training, writes=False)
 
 
 def _check_empty(folder: Path, argument: str) -> None:

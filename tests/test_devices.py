@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -63,10 +64,10 @@ def needs(backend):
         pytest.skip(f"{backend} is not installed")
 
 
-def start(backend, *arguments):
+def start(backend, *arguments, **environment):
     return subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=os.environ | {"KERAS_BACKEND": backend} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,3 +153,79 @@ def test_of_the_distributions_of_keras_only_that_of_data_is_taken():
         pytest.raises(RuntimeError, match="use keras.distribution.DataParallel"),
     ):
         devices.check(batch_size=4)
+
+
+def run_together(folder, runs, killed=None, killed_in=""):
+    """Two processes with a device each; what they said, and what came of the runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = []
+    for number in range(2):
+        (folder / str(number)).mkdir(parents=True)
+        # The other gets the same time-outs.
+        environment = {} if killed is None else {"KILLED_IN": ""}
+        if number == killed:
+            environment["KILLED_IN"] = killed_in
+        devices_of_it = f"{number}/2@{port}"
+        arguments = devices_of_it, folder / str(number), json.dumps(runs)
+        running.append(start("jax", *arguments, **environment))
+    said = [process.communicate(timeout=300)[0] for process in running]
+    return said, [
+        {name: load(folder / str(number), name) for name in runs} for number in range(2)
+    ]
+
+
+def load(folder, name):
+    file = folder / f"{name}.npz"
+    return dict(np.load(file)) if file.exists() else {}
+
+
+@pytest.fixture(scope="module")
+def on_one(tmp_path_factory):
+    """What comes of the run "flexmatch" in one process."""
+    needs("jax")
+    folder = tmp_path_factory.mktemp("one_process")
+    runs = {"flexmatch": RUNS["flexmatch"]}
+    said = start("jax", 1, folder, json.dumps(runs)).communicate()[0]
+    found = load(folder, "flexmatch")
+    assert found, said
+    del found["predicted_outside"]
+    return found
+
+
+@pytest.mark.jax
+def test_two_processes_do_what_one_does(on_one, tmp_path):
+    runs = {
+        "flexmatch": RUNS["flexmatch"],
+        "unseeded": {"settings": {"method": "FixMatch", "seed": None}},
+    }
+    said, (first, second) = run_together(tmp_path, runs)
+    assert first["flexmatch"] and second["flexmatch"], said
+    assert_close(on_one, first["flexmatch"])
+    for name in runs:
+        assert first[name].keys() == second[name].keys()
+        for key, value in first[name].items():
+            np.testing.assert_array_equal(value, second[name][key], err_msg=key)
+
+
+@pytest.mark.jax
+def test_a_process_that_is_killed_ends_the_other_and_both_go_on(on_one, tmp_path):
+    run = RUNS["flexmatch"]
+    fit = run["fit"] | {"run_dir": str(tmp_path / "run")}
+    runs = {"flexmatch": run | {"fit": fit}}
+    said, (first, second) = run_together(
+        tmp_path / "killed", runs, killed=1, killed_in="inner"
+    )
+    assert second["flexmatch"] == {}
+    assert "error" in first["flexmatch"], said
+    message = str(first["flexmatch"]["error"])
+    assert message.startswith("One of the processes of this training has ended")
+    assert "it goes on from the last epoch that `run_dir` keeps" in message
+    kept = sorted(path.name for path in (tmp_path / "run").glob("*_inner-*"))
+    assert kept == ["fixmatch_inner-000001.npz"]
+
+    said, found = run_together(tmp_path / "resumed", runs)
+    for of_process in found:
+        assert of_process["flexmatch"], said
+        assert_close(on_one, of_process["flexmatch"])

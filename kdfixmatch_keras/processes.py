@@ -1,0 +1,123 @@
+"""Several processes, each with devices of its own, that train one network together.
+
+They come from `jax.distributed`, and call the same functions in the same order: what
+one of them waits for, the others take part in.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kdfixmatch_keras import devices
+from kdfixmatch_keras.trusted_set import TrustedSet
+
+# What JAX, Gloo, NCCL and its coordination service say of a process that is gone.
+_SIGNS = (
+    "gloo",
+    "nccl",
+    "connection closed",
+    "connection reset",
+    "coordination service",
+    "heartbeat",
+    "unavailable",
+    "deadline_exceeded",
+)
+
+
+def are_several() -> bool:
+    """Whether this process trains together with others."""
+    return devices.sharing().processes > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files."""
+    return devices.sharing().process == 0
+
+
+def of_first(numbers: Sequence[int]) -> list[int]:
+    """The integers that the first process calls this with, in every process.
+
+    Args:
+        numbers: As many in each process.
+    """
+    if not are_several():
+        return list(numbers)
+    from jax.experimental import multihost_utils
+
+    # JAX would make 32 bits of 64.
+    sent = np.frombuffer(np.asarray(numbers, np.int64).tobytes(), np.uint8)
+    received = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8)
+    return [int(number) for number in received.view(np.int64)]
+
+
+def trusted_set_of_first(found: TrustedSet) -> TrustedSet:
+    """The trusted set that the first process calls this with, in every process.
+
+    Clusterings of machines that are not alike could differ.
+    """
+    if not are_several():
+        return found
+    from jax.experimental import multihost_utils
+
+    arrays = [found.pseudo_labels, found.confidence, found.cluster, found.trusted]
+    labels, confidence, cluster, trusted = multihost_utils.broadcast_one_to_all(
+        # JAX knows how to add them up, which it does not for bool.
+        [array.astype(np.float32) for array in arrays]
+    )
+    return replace(
+        found,
+        pseudo_labels=np.asarray(labels).astype(np.int32),
+        confidence=np.asarray(confidence),
+        cluster=np.asarray(cluster).astype(np.int32),
+        trusted=np.asarray(trusted).astype(np.bool_),
+    )
+
+
+def check_same(what: str, number: int) -> None:
+    """Checks that all processes have found the same.
+
+    Args:
+        what: What was found, for the message.
+        number: What stands for it.
+
+    Raises:
+        RuntimeError: They have not. It is raised in all of them.
+    """
+    if not are_several():
+        return
+    from jax.experimental import multihost_utils
+
+    found = multihost_utils.process_allgather(np.int32(number)).ravel().tolist()
+    if len(set(found)) > 1:
+        raise RuntimeError(
+            f"The processes of this training have found different {what}: {found}. "
+            "`run_dir` must be one folder that all of them see as it is."
+        )
+
+
+@contextlib.contextmanager
+def ending_together(remedy: str) -> Iterator[None]:
+    """Makes a sentence of what JAX raises where another process is gone.
+
+    Args:
+        remedy: A sentence.
+
+    Raises:
+        RuntimeError: One of the others has ended.
+    """
+    if not are_several():
+        yield
+        return
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        message = str(error).lower()
+        if not any(sign in message for sign in _SIGNS):
+            raise
+        raise RuntimeError(
+            f"One of the processes of this training has ended. {remedy}"
+        ) from error
