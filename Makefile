@@ -9,24 +9,27 @@ RUN_TORCH := KERAS_BACKEND=torch $(VENV)-torch/bin/python
 # A module on each core: most of the time is Python's, which uses one.
 PYTEST := -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-jax test-torch browser lint types clean
+.PHONY: demo test test-jax test-torch test-parity browser lint types clean
 
 demo: $(INSTALLED)  ## Train on 20 labeled digits, print the table, export, reload
 	$(RUN) examples/digits.py --output demo_output
 
 test: $(INSTALLED)  ## Run the tests, for which there must be a `chromium`
-	$(RUN) $(PYTEST)
+	$(RUN) $(PYTEST) -m "not jax and not parity"
 
 # What is left out needs TensorFlow itself, which is not installed there. JAX compiles
 # every step, and reads from the folder what an earlier test compiled.
 test-jax: $(VENV)-jax/installed  ## Run the tests on JAX, without TensorFlow
 	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)-jax/compiled \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not any_batch_size"
+	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not any_batch_size and not parity"
 
 # One thread in each of the processes, which would wait for one another otherwise.
 test-torch: $(VENV)-torch/installed  ## Run the tests on PyTorch, without TensorFlow
-	OMP_NUM_THREADS=1 $(RUN_TORCH) $(PYTEST) -m "not tensorflow and not keras_cv"
+	OMP_NUM_THREADS=1 $(RUN_TORCH) $(PYTEST) -m "not tensorflow and not keras_cv and not jax and not parity"
+
+test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Compare them
+	$(RUN) -m pytest -m parity tests/test_parity.py
 
 browser:  ## Install Debian's Chromium, in which the tests look at the report
 	command -v chromium || \

@@ -140,7 +140,7 @@ def _import_silently() -> None:
         try:
             from kdfixmatch_keras import backend
 
-            backend.devices()
+            backend.device_names()
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)

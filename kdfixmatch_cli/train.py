@@ -140,7 +140,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
 def _introduce(images: Images, console: Console) -> None:
     for line in describe(images.facts()):
         console.print(line)
-    devices = ", ".join(backend.devices())
+    devices = ", ".join(backend.device_names())
     console.print(f"Keras {keras.__version__} with {backend.name()}: {devices}")
 
 
@@ -333,7 +333,7 @@ def _test_accuracy(contents: dict[str, Any]) -> dict[str, float]:
 
 def _logs(folder: RunFolder, stage: str) -> list[Any]:
     """What writes for TensorBoard, where TensorFlow can."""
-    if backend.name() != "tensorflow":
+    if not backend.is_tensorflow():
         return []
     return [keras.callbacks.TensorBoard(folder.logs / stage)]
 

@@ -1,11 +1,9 @@
 """KD-FixMatch: image classification from few labels, in Keras 3."""
 
-# ruff: noqa: E402, I001
-# Keras is checked before the rest is imported, which needs it.
-from kdfixmatch_keras._keras_import import check_keras
+# First: where Keras cannot be imported, it says what is missing.
+import kdfixmatch_keras.backend  # noqa: F401
 
-check_keras()
-
+# isort: split
 from kdfixmatch_keras import (
     augmentation,
     backbones,

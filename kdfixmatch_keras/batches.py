@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras import backend, devices, validation
+from kdfixmatch_keras import backend, validation
+from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 
 

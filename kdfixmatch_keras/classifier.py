@@ -13,15 +13,14 @@ from kdfixmatch_keras import (
     augmentation,
     backbones,
     backend,
-    devices,
     export,
     memory,
-    processes,
     run_state,
     thresholds,
     validation,
 )
 from kdfixmatch_keras import batches as image_batches
+from kdfixmatch_keras.backend import devices, processes
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch, check_strong_views
 from kdfixmatch_keras.optimizers import build_optimizer

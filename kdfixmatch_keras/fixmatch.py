@@ -9,13 +9,13 @@ from keras import ops
 from kdfixmatch_keras import (
     augmentation,
     backend,
-    devices,
     losses,
     thresholds,
     validation,
 )
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.augmentation.weak import check_images
+from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
 from kdfixmatch_keras.moving_average import warmed_up_decay
 from kdfixmatch_keras.top_class_share import TopClassShare

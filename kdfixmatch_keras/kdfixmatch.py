@@ -6,12 +6,11 @@ from typing import Any
 from kdfixmatch_keras import callbacks as stage_callbacks
 from kdfixmatch_keras import (
     checkpoints,
-    devices,
     losses,
-    processes,
     thresholds,
     validation,
 )
+from kdfixmatch_keras.backend import devices, processes
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData, own_copy
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.run_state import RunState

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kdfixmatch_keras import processes
+from kdfixmatch_keras.backend import processes
 from kdfixmatch_keras.files import (
     UNFINISHED,
     check_writable,

@@ -1,8 +1,8 @@
 """A training on several devices is that on one, and what cannot be one is refused."""
 
-import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from kdfixmatch_keras import devices
+from kdfixmatch_keras.backend import devices
 
 SCRIPT = Path(__file__).with_name("device_runs.py")
 RUNS = {
@@ -44,7 +44,6 @@ BACKENDS = [
 @pytest.fixture(scope="module", params=BACKENDS)
 def found(request, tmp_path_factory):
     """What came of each run on one device and on two, by name."""
-    needs(request.param)
     folders = [tmp_path_factory.mktemp(f"devices_{count}") for count in (1, 2)]
     running = [
         start(request.param, count, folder, json.dumps(RUNS))
@@ -57,11 +56,6 @@ def found(request, tmp_path_factory):
         name: [dict(np.load(folder / f"{name}.npz")) for folder in folders]
         for name in RUNS
     }
-
-
-def needs(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
 
 
 def start(backend, *arguments, **environment):
@@ -184,7 +178,6 @@ def load(folder, name):
 @pytest.fixture(scope="module")
 def on_one(tmp_path_factory):
     """What comes of the run "flexmatch" in one process."""
-    needs("jax")
     folder = tmp_path_factory.mktemp("one_process")
     runs = {"flexmatch": RUNS["flexmatch"]}
     said = start("jax", 1, folder, json.dumps(runs)).communicate()[0]
@@ -229,3 +222,21 @@ def test_a_process_that_is_killed_ends_the_other_and_both_go_on(on_one, tmp_path
     for of_process in found:
         assert of_process["flexmatch"], said
         assert_close(on_one, of_process["flexmatch"])
+
+
+@pytest.mark.tensorflow
+def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
+    settings = {"settings": {"batch_norm": True}}
+    runs = {"whole": settings | {"fit": {"outer_epochs": 2}}}
+    fit = {"outer_epochs": 2, "run_dir": str(tmp_path / "run")}
+    stopped = json.dumps({"stopped": settings | {"fit": fit}})
+    whole = start("tensorflow", 2, tmp_path, json.dumps(runs))
+    killed = start("tensorflow", 2, tmp_path, stopped, KILLED_IN="inner")
+    said = [killed.communicate()[0]]
+    assert killed.returncode == -signal.SIGKILL, said
+    resumed = start("tensorflow", 2, tmp_path, stopped)
+    said += [process.communicate()[0] for process in (whole, resumed)]
+    one, two = load(tmp_path, "whole"), load(tmp_path, "stopped")
+    assert "error" not in one and one.keys() == two.keys(), said
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, two[name], err_msg=name)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kdfixmatch_keras import devices, fixmatch, validation
+from kdfixmatch_keras import fixmatch, validation
+from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
 
 

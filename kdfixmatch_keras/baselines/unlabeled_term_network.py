@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from kdfixmatch_keras import devices
+from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.fixmatch import FixMatch
 
 

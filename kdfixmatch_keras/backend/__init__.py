@@ -1,4 +1,4 @@
-"""What differs between TensorFlow, JAX and PyTorch: no other module asks for them.
+"""What differs between TensorFlow, JAX and PyTorch: nothing else asks for them.
 
 TensorFlow, which is the subject of some modules, is imported where it is needed: Keras
 on JAX or PyTorch does without it.
@@ -7,8 +7,13 @@ on JAX or PyTorch does without it.
 from collections.abc import Iterator
 from typing import Any
 
-import keras
-import numpy as np
+from kdfixmatch_keras.backend.keras_import import check_keras
+
+check_keras()
+
+# What could not be imported before.
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
 
 
 def name() -> str:
@@ -32,7 +37,7 @@ def has_dynamic_shapes() -> bool:
     return name() != "jax"
 
 
-def devices() -> list[str]:
+def device_names() -> list[str]:
     """Names of what the backend computes on, such as `"cpu:0"`."""
     if name() == "torch":
         # Of which `keras.distribution` knows nothing.
@@ -46,7 +51,7 @@ def devices() -> list[str]:
 
 def has_gpu() -> bool:
     """Whether the backend computes on a GPU."""
-    return any(device.lower().startswith(("gpu", "cuda")) for device in devices())
+    return any(device.lower().startswith(("gpu", "cuda")) for device in device_names())
 
 
 def in_graph_on_cpu() -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdfixmatch_keras import devices
+from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.trusted_set import TrustedSet
 
 # What JAX, Gloo, NCCL and its coordination service say of a process that is gone.

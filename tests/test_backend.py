@@ -1,0 +1,28 @@
+"""One place knows the backends apart."""
+
+import re
+from pathlib import Path
+
+import kdfixmatch_keras
+
+PACKAGE = Path(kdfixmatch_keras.__file__).parent
+# The name that Keras has for it, and comparing ours.
+ASKED = re.compile(r"keras\.backend\.backend\(|\bname\(\) (==|!=|in)|\"KERAS_BACKEND\"")
+
+
+def asking(folder):
+    return {
+        path.relative_to(folder.parent).as_posix()
+        for path in folder.rglob("*.py")
+        if ASKED.search(path.read_text(encoding="utf-8"))
+    }
+
+
+def test_no_module_but_one_asks_for_the_backend():
+    found = asking(PACKAGE) | asking(PACKAGE.parent / "kdfixmatch_cli")
+    assert found == {
+        "kdfixmatch_keras/backend/__init__.py",
+        "kdfixmatch_keras/backend/devices.py",
+        # What it asks for is a process with another.
+        "kdfixmatch_keras/export.py",
+    }
