@@ -421,6 +421,11 @@ class ImageClassifier:
 
         Returns:
             `{"loss": mean cross-entropy in nats, "accuracy": in [0, 1]}`.
+
+        Raises:
+            TypeError: `images` are of a kind that holds none.
+            ValueError: Images or labels are not usable, or several devices cannot share
+                them evenly where the network was compiled with a loss of one's own.
         """
         network = self.serving_network
         validation.check_integer("batch_size", batch_size, 1)
@@ -434,11 +439,16 @@ class ImageClassifier:
             read_once=True,
             argument="images",
         )
+        sharing = devices.sharing(network)
+        own_loss = network.compiled and network.loss is not None
+        if own_loss and sharing.padded(len(data.images)) != len(data.images):
+            raise ValueError(
+                f"`images` must be a multiple of {sharing.devices}, the number of "
+                "devices, for a loss that was given to `compile`. Received: "
+                f"{len(data.images)} images"
+            )
         batches = ImageBatches(
-            data.images,
-            data.labels,
-            batch_size=batch_size,
-            sharing=devices.sharing(network),
+            data.images, data.labels, batch_size=batch_size, sharing=sharing
         )
         with devices.shared_by_us():
             results = network.evaluate(

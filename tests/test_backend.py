@@ -26,3 +26,19 @@ def test_no_module_but_one_asks_for_the_backend():
         # What it asks for is a process with another.
         "kdfixmatch_keras/export.py",
     }
+
+
+def test_the_tests_that_the_readme_names_exist():
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Backends and devices")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith("| |")]
+    tests = "".join(
+        path.read_text() for path in Path(__file__).parent.glob("test_*.py")
+    )
+    assert len(rows) == 15
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        for name in named:
+            assert f"def {name}(" in tests, name

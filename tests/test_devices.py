@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from kdfixmatch_keras import baselines
 from kdfixmatch_keras.backend import devices
 
 SCRIPT = Path(__file__).with_name("device_runs.py")
@@ -240,3 +241,15 @@ def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
     assert "error" not in one and one.keys() == two.keys(), said
     for name, value in one.items():
         np.testing.assert_array_equal(value, two[name], err_msg=name)
+
+
+def test_a_loss_of_ones_own_needs_images_that_devices_share_evenly(
+    tiny_backbone, tiny_images, monkeypatch
+):
+    images, labels = tiny_images
+    model = baselines.Supervised(tiny_backbone, weights=None, embedding_dim=8, seed=0)
+    model.fit((images, labels), images, epochs=1, steps_per_epoch=1, verbose=0)
+    model.network.compile(loss="sparse_categorical_crossentropy")
+    monkeypatch.setattr(devices, "sharing", lambda network: devices.Sharing(5))
+    with pytest.raises(ValueError, match="multiple of 5.*Received: 24 images"):
+        model.evaluate(images, labels)
