@@ -1,26 +1,17 @@
 """Serving: a trained network as a SavedModel or an ONNX file, without Keras."""
 
 import importlib.util
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from kdfixmatch_keras import backend, onnx_export, own_code, validation
+from kdfixmatch_keras import backend, export_process, onnx_export, validation
 from kdfixmatch_keras.augmentation.operations import luminance
-from kdfixmatch_keras.files import writing, written_aside
+from kdfixmatch_keras.files import written_aside
 
 FORMATS = ("tf_saved_model", "onnx")
-
-# Files that are exchanged with the process of `export_process`.
-NETWORK, REQUEST, FAILURE = "network.keras", "request.json", "failure.txt"
 
 
 def export_network(
@@ -48,7 +39,7 @@ def export_network(
       what half precision rounds.
 
     TensorFlow writes both. Where Keras runs on JAX or PyTorch, another process of the
-    same Python does it, with KERAS_BACKEND=tensorflow; see `export_in_process`.
+    same Python does it, with KERAS_BACKEND=tensorflow; see `export_process`.
 
     Args:
         network: Functional model from uint8 `(n, H, W, C)` to logits `(n, K)`.
@@ -74,12 +65,12 @@ def export_network(
     names = validation.check_names("class_names", class_names, network.output_shape[-1])
     _check_packages(format)
     if backend.is_tensorflow():
-        write(network, names, path, format)
+        _write(network, names, path, format)
     else:
-        export_in_process(network, names, path, format)
+        export_process.export_in_process(network, names, path, format)
 
 
-def write(
+def _write(
     network: keras.Model, class_names: Sequence[str], path: Path, format: str
 ) -> None:
     """Does, on TensorFlow, what `export_network` has checked."""
@@ -91,84 +82,6 @@ def write(
         archive = _build_archive(network, class_names)
         with written_aside(path) as temporary:
             archive.write_out(str(temporary), verbose=False)
-
-
-def export_in_process(
-    network: keras.Model,
-    class_names: Sequence[str],
-    path: Path,
-    format: str,
-    python: str = sys.executable,
-) -> None:
-    """Does what `export_network` has checked in a process of its own, on TensorFlow.
-
-    The process gets the network as a `.keras` file in a temporary folder. It imports
-    the modules of the user's own layers, which must not be defined in the program
-    that is run itself, where another process does not find them.
-
-    Args:
-        network: As for `export_network`.
-        class_names: As for `export_network`.
-        path: As for `export_network`.
-        format: As for `export_network`.
-        python: The interpreter, one that has TensorFlow and this package.
-
-    Raises:
-        RuntimeError: The process failed; nothing is left at `path`.
-        OSError: The disk does not take it.
-    """
-    with tempfile.TemporaryDirectory(prefix="kdfixmatch-") as name:
-        folder = Path(name)
-        with writing(folder):
-            network.save(folder / NETWORK)
-            request = {
-                "class_names": list(class_names),
-                "format": format,
-                "own_code": own_code.references(json.loads(network.to_json())),
-                "sys_path": [entry for entry in sys.path if entry],
-            }
-            (folder / REQUEST).write_text(json.dumps(request))
-        # `-P` keeps modules of the working folder from taking the place of others.
-        process = subprocess.run(
-            [python, "-P", "-m", "kdfixmatch_keras.export_process", name],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=_environment(),
-        )
-        if process.returncode != 0:
-            raise RuntimeError(
-                "The network could not be exported in a process with "
-                f"KERAS_BACKEND=tensorflow: {_failure(folder, process)}"
-            )
-        with written_aside(path) as temporary:
-            shutil.move(folder / result_name(format), temporary)
-
-
-def result_name(format: str) -> str:
-    """What the process calls its result."""
-    return "network.onnx" if format == "onnx" else "saved_model"
-
-
-def _environment() -> dict[str, str]:
-    """This environment, with TensorFlow for Keras, and no GPU, which may be taken."""
-    paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[1])]
-    return {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        **os.environ,
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
-
-
-def _failure(folder: Path, process: subprocess.CompletedProcess[bytes]) -> str:
-    """What a process that failed says of it."""
-    if (folder / FAILURE).exists():
-        return (folder / FAILURE).read_text(encoding="utf-8")
-    lines = process.stderr.decode(errors="replace").strip().splitlines()
-    if process.returncode < 0:
-        return f"it was ended by signal {-process.returncode}"
-    return lines[-1] if lines else f"it ended with status {process.returncode}"
 
 
 def _check_packages(format: str) -> None:

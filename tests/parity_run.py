@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kdfixmatch_keras import KDFixMatch, backbones, export
+from kdfixmatch_keras import KDFixMatch, backbones, export_process
 from kdfixmatch_keras.batches import FixMatchBatches
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.optimizers import build_optimizer
@@ -173,7 +173,7 @@ def save(folder):
     else:
         # As `export` does where TensorFlow is in the same environment.
         python = os.environ["KDFIXMATCH_TENSORFLOW_PYTHON"]
-        export.export_in_process(
+        export_process.export_in_process(
             model.inner.teacher, model.class_names, path, "tf_saved_model", python
         )
 

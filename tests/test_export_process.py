@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kdfixmatch_keras import backbones, backend, export
+from kdfixmatch_keras import backbones, backend, export, export_process
 
 FORMATS = [("tf_saved_model", "model"), ("onnx", "model.onnx")]
 
@@ -81,8 +81,8 @@ def test_both_routes_write_the_same(tmp_path, format, name):
     network = build("small_cnn")
     names = ["crack", "Kratzer ü", "傷"]
     (tmp_path / "here").mkdir()
-    export.write(network, names, tmp_path / "here" / name, format)
-    export.export_in_process(network, names, tmp_path / "there" / name, format)
+    export.export_network(network, names, tmp_path / "here" / name, format)
+    export_process.export_in_process(network, names, tmp_path / "there" / name, format)
     here, there = (
         served(tmp_path / folder / name, format) for folder in ("here", "there")
     )
@@ -95,7 +95,7 @@ def test_both_routes_write_the_same(tmp_path, format, name):
 def test_layers_in_a_module_of_the_user_are_found(tmp_path, own_module):
     network = build(own_module.backbone)
     path = tmp_path / "model"
-    export.export_in_process(network, ["a", "b", "c"], path, "tf_saved_model")
+    export_process.export_in_process(network, ["a", "b", "c"], path, "tf_saved_model")
     expected = keras.ops.softmax(network.predict(images(), verbose=0))
     answer, _ = served(path, "tf_saved_model")
     np.testing.assert_allclose(answer, expected, atol=1e-5)
@@ -109,7 +109,7 @@ def test_layers_of_a_program_are_named_and_nothing_is_written(tmp_path):
 
     network = build(lambda shape: keras.Sequential([keras.Input(shape), Tripled()]))
     with pytest.raises(RuntimeError, match="Tripled.*must be registered.*save the mod"):
-        export.export_in_process(
+        export_process.export_in_process(
             network, ["a", "b", "c"], tmp_path / "new" / "model", "tf_saved_model"
         )
     assert not list(tmp_path.iterdir())
@@ -126,7 +126,7 @@ def test_a_function_that_was_not_registered_is_named(tmp_path, own_module):
         )
     )
     with pytest.raises(RuntimeError) as caught:
-        export.export_in_process(
+        export_process.export_in_process(
             network, ["a", "b", "c"], tmp_path / "model", "tf_saved_model"
         )
     assert "Could not locate function 'bent'. Layers and" in str(caught.value)
@@ -150,7 +150,7 @@ def test_a_process_that_dies_is_an_error(tmp_path, program, message):
     python.chmod(0o755)
     network = build("small_cnn")
     with pytest.raises(RuntimeError, match=f"KERAS_BACKEND=tensorflow: .*{message}"):
-        export.export_in_process(
+        export_process.export_in_process(
             network,
             ["a", "b", "c"],
             tmp_path / "new" / "model",
