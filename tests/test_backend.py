@@ -24,7 +24,7 @@ def test_no_module_but_one_asks_for_the_backend():
         "kdfixmatch_keras/backend/__init__.py",
         "kdfixmatch_keras/backend/devices.py",
         # What it asks for is a process with another.
-        "kdfixmatch_keras/export.py",
+        "kdfixmatch_keras/export_process.py",
     }
 
 
