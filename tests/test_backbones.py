@@ -74,7 +74,7 @@ def test_l2_penalty_is_on_kernels_only(name):
     for weight in network.trainable_weights:
         # Biases and batch norm would show if they were penalised.
         if "kernel" not in weight.path:
-            weight.assign(ops.ones_like(weight))
+            weight.assign(ops.ones(weight.shape))
     kernels = [w for w in network.trainable_weights if "kernel" in w.path]
     assert len(kernels) == len(layers_of(network, layers.Conv2D)) + 2
     squares = sum(np.sum(ops.convert_to_numpy(kernel) ** 2) for kernel in kernels)
