@@ -143,7 +143,7 @@ def steps(folder):
         for stage in STAGES
         for name, value in train(threshold, stage).items()
     }
-    for name, value in train("fixed", "inner", "small_cnn", num_steps=2).items():
+    for name, value in train("fixed", "inner", "small_cnn", num_steps=1).items():
         if name.startswith("logs/"):
             found[f"small_cnn/inner/{name}"] = value
     np.savez(folder / f"{keras.backend.backend()}.npz", **found)

@@ -105,7 +105,7 @@ def test_ten_steps_are_the_same(trained, threshold, stage, backend):
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-def test_small_cnn_has_the_same_losses(trained, backend):
+def test_small_cnn_has_the_same_losses_in_its_first_step(trained, backend):
     expected = of_case(trained["tensorflow"], "small_cnn", "inner")
     found = of_case(trained[backend], "small_cnn", "inner")
     assert found.keys() == expected.keys() != set()
