@@ -20,7 +20,7 @@ test: $(INSTALLED)  ## Run the tests, for which there must be a `chromium`
 # What is left out needs TensorFlow itself, which is not installed there. JAX compiles
 # every step, and reads from the folder what an earlier test compiled.
 test-jax: $(VENV)-jax/installed  ## Run the tests on JAX, without TensorFlow
-	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)-jax/compiled \
+	JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV)-jax/compiled) \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not any_batch_size and not parity"
 
@@ -29,6 +29,9 @@ test-torch: $(VENV)-torch/installed  ## Run the tests on PyTorch, without Tensor
 	OMP_NUM_THREADS=1 $(RUN_TORCH) $(PYTEST) -m "not tensorflow and not keras_cv and not jax and not parity"
 
 test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Compare them
+	KDFIXMATCH_TENSORFLOW_PYTHON=$(abspath $(VENV)/bin/python) \
+	KDFIXMATCH_JAX_PYTHON=$(abspath $(VENV)-jax/bin/python) \
+	KDFIXMATCH_TORCH_PYTHON=$(abspath $(VENV)-torch/bin/python) \
 	$(RUN) -m pytest -m parity tests/test_parity.py
 
 browser:  ## Install Debian's Chromium, in which the tests look at the report

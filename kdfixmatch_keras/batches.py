@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import backend, validation
-from kdfixmatch_keras.backend import devices
+from kdfixmatch_keras.backend import devices, processes
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 
 
@@ -213,7 +213,7 @@ def predict(
     batches = ImageBatches(
         images, batch_size=batch_size, sharing=devices.sharing(model)
     )
-    with devices.shared_by_us():
+    with devices.shared_by_us(), processes.ending_together(processes.AGAIN):
         outputs = model.predict(backend.feed(batches), verbose=verbose)
     # Without what the last batch was padded with.
     return keras.tree.map_structure(lambda rows: rows[: len(images)], outputs)

@@ -1,7 +1,9 @@
 """What every trainable classifier of the package shares: data, network, serving."""
 
 import contextlib
+import json
 import secrets
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +78,8 @@ class ImageClassifier:
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         optimizer: See `kdfixmatch_keras.optimizers.build_optimizer`.
-        mixed_precision: True, False, `"auto"` (float16 on a GPU, float32 on a CPU),
+        mixed_precision: True, False, `"auto"` (float16 on a GPU, float32 on a CPU and
+            on several devices of TensorFlow),
             `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         seed: Integer that fixes a run, or None.
 
@@ -289,7 +292,9 @@ class ImageClassifier:
         keep: Any = None
         if state is not None:
             done, history, finished = state.restore(network)
-            processes.check_same("checkpoints", 2 * done + finished)
+            processes.check_same(
+                "checkpoints", 2 * done + finished, processes.ONE_FOLDER
+            )
             if finished:
                 return history
             last = [state.callback(network, epochs, history)]
@@ -319,6 +324,11 @@ class ImageClassifier:
             for name, values in added.history.items()
         }
 
+    def _check_devices(self) -> None:
+        """Checks that a training can run on the devices that it would run on."""
+        devices.check(self.batch_size)
+        devices.check_replicas(resolve_precision(self.mixed_precision), self.optimizer)
+
     @contextlib.contextmanager
     def _run_state(
         self, run_dir: Any, data: TrainingData, fit: dict[str, Any]
@@ -336,6 +346,13 @@ class ImageClassifier:
             stack.enter_context(
                 processes.ending_together(f"Start all of them again: {kept}.")
             )
+            if processes.are_several():
+                same = json.dumps([identify(self, data, fit), own_seed], sort_keys=True)
+                processes.check_same(
+                    "arguments or images",
+                    zlib.crc32(same.encode()) >> 1,
+                    "All must call `fit` alike.",
+                )
             if run_dir is not None:
                 state = stack.enter_context(
                     run_state.opened_together(
@@ -450,7 +467,7 @@ class ImageClassifier:
         batches = ImageBatches(
             data.images, data.labels, batch_size=batch_size, sharing=sharing
         )
-        with devices.shared_by_us():
+        with devices.shared_by_us(), processes.ending_together(processes.AGAIN):
             results = network.evaluate(
                 backend.feed(batches), return_dict=True, verbose=verbose
             )
@@ -499,7 +516,8 @@ def resolve_precision(name: str) -> str:
     """The dtype policy that `"auto"` stands for on this machine; others as they are."""
     if name != "auto":
         return name
-    return "mixed_float16" if backend.has_gpu() else "float32"
+    half = backend.has_gpu() and not devices.has_replicas()
+    return "mixed_float16" if half else "float32"
 
 
 @contextlib.contextmanager

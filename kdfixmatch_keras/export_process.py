@@ -6,6 +6,7 @@ This module is also what that process runs, which gets a folder as its argument.
 import json
 import os
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -88,10 +89,16 @@ def _result_name(format: str) -> str:
 
 def _environment() -> dict[str, str]:
     """This environment, with TensorFlow for Keras, and no GPU, which may be taken."""
-    paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[1])]
+    paths = [os.environ.get("PYTHONPATH", "")]
+    here = str(Path(__file__).parents[1])
+    # Where Python finds it anyway, it would come before Python's own modules.
+    if here not in site.getsitepackages():
+        paths.append(here)
+    # Of JAX, on which TensorFlow would give up.
+    inherited = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        **os.environ,
+        **inherited,
         "KERAS_BACKEND": "tensorflow",
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),

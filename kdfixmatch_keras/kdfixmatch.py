@@ -284,7 +284,7 @@ class KDFixMatch(ImageClassifier):
         if run_dir is not None:
             run_dir = validation.check_output("run_dir", run_dir)
         callbacks = stage_callbacks.check(callbacks)
-        devices.check(self.batch_size)
+        self._check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
         if outer is not None:
             self._check_outer(outer, self._new_inner(data))
@@ -385,7 +385,7 @@ class KDFixMatch(ImageClassifier):
     ) -> TrustedSet:
         """Selects the trusted set, unless that had been done when `fit` was stopped."""
         kept = None if state is None else state.load_trusted_set()
-        processes.check_same("trusted sets", kept is not None)
+        processes.check_same("trusted sets", kept is not None, processes.ONE_FOLDER)
         if kept is not None:
             self.image_passes += len(data.unlabeled)
             return kept

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import backend
+from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.classifier import (
     ImageClassifier,
     TrainingData,
@@ -44,6 +45,9 @@ def identify(
         "backend": backend.name(),
         "precision": resolve_precision(classifier.mixed_precision),
     }
+    count = devices.sharing().devices
+    if count > 1:
+        found["devices"] = count
     for name in signature(ImageClassifier).parameters.keys() | (
         signature(type(classifier)).parameters.keys() - {"settings"}
     ):

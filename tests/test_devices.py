@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from kdfixmatch_keras import baselines
+from kdfixmatch_keras import backend, baselines
 from kdfixmatch_keras.backend import devices
+from kdfixmatch_keras.classifier import resolve_precision
 
 SCRIPT = Path(__file__).with_name("device_runs.py")
 RUNS = {
@@ -222,7 +223,10 @@ def test_a_process_that_is_killed_ends_the_other_and_both_go_on(on_one, tmp_path
     said, found = run_together(tmp_path / "resumed", runs)
     for of_process in found:
         assert of_process["flexmatch"], said
-        assert_close(on_one, of_process["flexmatch"])
+        # Of the inner network only the second was left.
+        assert of_process["flexmatch"].pop("epochs").tolist() == [1]
+        expected = {k: value for k, value in on_one.items() if k != "epochs"}
+        assert_close(expected, of_process["flexmatch"])
 
 
 @pytest.mark.tensorflow
@@ -239,8 +243,35 @@ def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
     said += [process.communicate()[0] for process in (whole, resumed)]
     one, two = load(tmp_path, "whole"), load(tmp_path, "stopped")
     assert "error" not in one and one.keys() == two.keys(), said
+    assert one.pop("epochs").tolist() == [0, 1, 0, 1]
+    # Of the inner network only the second was left.
+    assert two.pop("epochs").tolist() == [1]
     for name, value in one.items():
         np.testing.assert_array_equal(value, two[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mixed_precision": True}, "must not be mixed_float16 on several devices"),
+        ({"optimizer": keras.optimizers.Adam(clipnorm=1.0)}, "Received: clipnorm=1.0"),
+    ],
+)
+def test_what_keras_computes_otherwise_on_replicas_is_refused(
+    tiny_backbone, tiny_images, monkeypatch, settings, message
+):
+    images, labels = tiny_images
+    model = baselines.Supervised(tiny_backbone, weights=None, **settings)
+    monkeypatch.setattr(devices, "has_replicas", lambda: True)
+    with pytest.raises(ValueError, match=message):
+        model.fit((images, labels), images, epochs=1, verbose=0)
+
+
+def test_on_replicas_a_gpu_trains_in_full_precision(monkeypatch):
+    monkeypatch.setattr(backend, "has_gpu", lambda: True)
+    assert resolve_precision("auto") == "mixed_float16"
+    monkeypatch.setattr(devices, "has_replicas", lambda: True)
+    assert resolve_precision("auto") == "float32"
 
 
 def test_a_loss_of_ones_own_needs_images_that_devices_share_evenly(

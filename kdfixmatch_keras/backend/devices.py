@@ -109,6 +109,42 @@ def check(batch_size: int) -> None:
         )
 
 
+def check_replicas(precision: str, optimizer: Any) -> None:
+    """Checks what Keras computes otherwise on several devices of TensorFlow.
+
+    It looks for an overflow on the first device alone, and clips the gradients of each
+    before it adds them up.
+
+    Args:
+        precision: Dtype policy of the networks.
+        optimizer: Keras optimizer, or what makes one.
+
+    Raises:
+        ValueError: One of these is asked for.
+    """
+    if not has_replicas():
+        return
+    if precision == "mixed_float16":
+        raise ValueError(
+            "`mixed_precision` must not be mixed_float16 on several devices of "
+            "TensorFlow, where Keras misses an overflow. Pass False or "
+            "'mixed_bfloat16'."
+        )
+    clips = ("clipnorm", "clipvalue", "global_clipnorm")
+    clipping = [name for name in clips if getattr(optimizer, name, None) is not None]
+    if clipping:
+        raise ValueError(
+            "`optimizer` must not clip gradients on several devices of TensorFlow, "
+            f"where Keras clips the part of each. Received: {clipping[0]}="
+            f"{getattr(optimizer, clipping[0])!r}"
+        )
+
+
+def has_replicas() -> bool:
+    """Whether what is made next is on several devices of TensorFlow."""
+    return backend.name() == "tensorflow" and sharing().devices > 1
+
+
 def replicas_here() -> int:
     """In how many replicas the step runs that this is called from; 1 outside."""
     if backend.name() != "tensorflow":

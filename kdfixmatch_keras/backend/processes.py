@@ -25,6 +25,9 @@ _SIGNS = (
     "deadline_exceeded",
 )
 
+AGAIN = "Start all of them again."
+ONE_FOLDER = "`run_dir` must be one folder that all of them see as it is."
+
 
 def are_several() -> bool:
     """Whether this process trains together with others."""
@@ -75,12 +78,13 @@ def trusted_set_of_first(found: TrustedSet) -> TrustedSet:
     )
 
 
-def check_same(what: str, number: int) -> None:
+def check_same(what: str, number: int, remedy: str) -> None:
     """Checks that all processes have found the same.
 
     Args:
         what: What was found, for the message.
-        number: What stands for it.
+        number: What stands for it, in [0, 2**31).
+        remedy: A sentence.
 
     Raises:
         RuntimeError: They have not. It is raised in all of them.
@@ -92,8 +96,7 @@ def check_same(what: str, number: int) -> None:
     found = multihost_utils.process_allgather(np.int32(number)).ravel().tolist()
     if len(set(found)) > 1:
         raise RuntimeError(
-            f"The processes of this training have found different {what}: {found}. "
-            "`run_dir` must be one folder that all of them see as it is."
+            f"The processes of this training have different {what}: {found}. {remedy}"
         )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdfixmatch_keras import fixmatch, validation
-from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
 
 
@@ -52,7 +51,7 @@ class Baseline(ImageClassifier):
         verbose = validation.check_verbose(verbose)
         if run_dir is not None:
             run_dir = validation.check_output("run_dir", run_dir)
-        devices.check(self.batch_size)
+        self._check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
         if steps_per_epoch is None:
             steps_per_epoch = self.steps_of_one_pass(data)
