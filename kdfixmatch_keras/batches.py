@@ -9,7 +9,10 @@ import numpy as np
 
 from kdfixmatch_keras import backend, validation
 from kdfixmatch_keras.backend import devices, processes
-from kdfixmatch_keras.sources import ImageSource, LabeledImages
+from kdfixmatch_keras.sources import ImageSource, LabeledImages, SubsetSource
+
+# Images of one call of `keras.Model.predict`.
+PREDICTED_AT_ONCE = 1 << 16
 
 
 class PermutationStream:
@@ -210,6 +213,30 @@ def predict(
     Returns:
         Arrays with a row for each image in their order, structured as the outputs.
     """
+    batch_size = validation.check_integer("batch_size", batch_size, 1)
+    if len(images) <= PREDICTED_AT_ONCE:
+        return _predict_at_once(model, images, batch_size, verbose)
+    # Keras keeps the outputs of all batches and copies them into one array, which of
+    # a million embeddings takes gigabytes.
+    step = -(-PREDICTED_AT_ONCE // batch_size) * batch_size
+    found: Any = None
+    for start in range(0, len(images), step):
+        rows = np.arange(start, min(start + step, len(images)))
+        part = _predict_at_once(model, SubsetSource(images, rows), batch_size, verbose)
+        if found is None:
+            found = keras.tree.map_structure(
+                lambda some: np.empty((len(images), *some.shape[1:]), some.dtype), part
+            )
+        for whole, some in zip(
+            keras.tree.flatten(found), keras.tree.flatten(part), strict=True
+        ):
+            whole[rows[0] : rows[-1] + 1] = some
+    return found
+
+
+def _predict_at_once(
+    model: Any, images: ImageSource, batch_size: int, verbose: Any
+) -> Any:
     batches = ImageBatches(
         images, batch_size=batch_size, sharing=devices.sharing(model)
     )

@@ -4,7 +4,12 @@ import pytest
 from keras import ops
 
 from kdfixmatch_keras import backend
-from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches, PermutationStream
+from kdfixmatch_keras.batches import (
+    FixMatchBatches,
+    ImageBatches,
+    PermutationStream,
+    predict,
+)
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
 
@@ -216,3 +221,18 @@ def test_image_batches_without_labels_feed_predict(tiny_student, feed):
         ops.convert_to_numpy(network(numbered(10))),
         atol=1e-6,
     )
+
+
+def test_many_images_are_predicted_in_parts_with_the_same_bits(
+    tiny_student, monkeypatch
+):
+    network = FixMatch(tiny_student())
+    source = ArraySource(numbered(23))
+    embedder = network.embedder()
+    expected = predict(embedder, source, batch_size=4)
+    monkeypatch.setattr("kdfixmatch_keras.batches.PREDICTED_AT_ONCE", 10)
+    found = predict(embedder, source, batch_size=4)
+    assert found.keys() == expected.keys() == {"embeddings", "logits"}
+    for name, value in expected.items():
+        assert found[name].shape == value.shape and len(value) == 23
+        np.testing.assert_array_equal(found[name], value)
