@@ -346,8 +346,10 @@ class ImageClassifier:
             stack.enter_context(
                 processes.ending_together(f"Start all of them again: {kept}.")
             )
+            if run_dir is not None or processes.are_several():
+                identity = identify(self, data, fit)
             if processes.are_several():
-                same = json.dumps([identify(self, data, fit), own_seed], sort_keys=True)
+                same = json.dumps([identity, own_seed], sort_keys=True)
                 processes.check_same(
                     "arguments or images",
                     zlib.crc32(same.encode()) >> 1,
@@ -355,9 +357,7 @@ class ImageClassifier:
                 )
             if run_dir is not None:
                 state = stack.enter_context(
-                    run_state.opened_together(
-                        run_dir, identify(self, data, fit), self.seed
-                    )
+                    run_state.opened_together(run_dir, identity, self.seed)
                 )
                 self.seed = self.used_seed = state.seed
             elif own_seed is None and processes.are_several():

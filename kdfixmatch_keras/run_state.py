@@ -297,9 +297,9 @@ def opened_together(
             "its error says why."
         )
     known = Path(folder) / "identity.json"
-    there = _read_identity(known, argument)["identity"]
-    _compare(there, dict(identity), known.parent, argument)
-    training = json.loads(known.read_text(encoding="utf-8"))["sha256"]
+    found = _read_identity(known, argument)
+    _compare(found["identity"], dict(identity), known.parent, argument)
+    training = sealed(found, known.name)["sha256"]
     yield RunState(known.parent, seed, bool(is_new), training, writes=False)
 
 

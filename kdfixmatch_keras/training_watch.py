@@ -224,7 +224,6 @@ class TrainingWatch(keras.callbacks.Callback):
     def _stop(self, what: str, cause: str) -> None:
         kept = ""
         if self._keep is not None:
-            backend.sync_state(self.network)
             try:
                 file = self._keep(
                     self.network, {"diverged": what, "epochs": self._epoch}

@@ -44,10 +44,10 @@ class Levels:
         images, weak = self._plain_views()
         return self._level(lambda: (self._gradients(images), self._targets(weak)))
 
-    def student(self) -> Level:
-        """Student forward and backward."""
+    def student(self, jit_compile: bool | None = None) -> Level:
+        """Student forward and backward, compiled as the step is or as told."""
         images, _ = self._plain_views()
-        return self._level(lambda: self._gradients(images))
+        return self._level(lambda: self._gradients(images), jit_compile=jit_compile)
 
     def weak(self) -> Level:
         """The bare step on weak views."""
@@ -93,7 +93,7 @@ class Levels:
         return self._level(self._train_step)
 
     def function(self) -> Level:
-        """The function that `fit` calls, fed with one batch again and again."""
+        """The function that `fit` calls now, fed with one batch again and again."""
         # Batches of unknown size, as `fit` makes of a data set in Python.
         parts = tf.nest.map_structure(
             lambda tensor: tf.data.Dataset.from_tensor_slices(tensor).batch(
@@ -102,10 +102,11 @@ class Levels:
             (self.x, self.y),
         )
         iterator = iter(tf.data.Dataset.zip(parts).cache().repeat())
+        function = self.network.train_function
 
         def run() -> None:
             for _ in range(self.steps):
-                logs = self.network.train_function(iterator)
+                logs = function(iterator)
             _wait(logs)
 
         run()
@@ -144,8 +145,15 @@ class Levels:
     def _train_step(self) -> Any:
         return self.network.train_step((self.x, self.y))
 
-    def _level(self, step: Callable[[], Any], metrics: bool = True) -> Level:
-        compiled = tf.function(step, jit_compile=self.network.jit_compile)
+    def _level(
+        self,
+        step: Callable[[], Any],
+        metrics: bool = True,
+        jit_compile: bool | None = None,
+    ) -> Level:
+        if jit_compile is None:
+            jit_compile = self.network.jit_compile
+        compiled = tf.function(step, jit_compile=jit_compile)
 
         def run() -> None:
             for _ in range(self.steps):

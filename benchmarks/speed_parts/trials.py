@@ -34,7 +34,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     levels = Levels(network, batches[0], steps=1)
     alternatives = {
         "student": levels.student(),
-        "xla": _student(levels, jit_compile=True),
+        "xla": levels.student(jit_compile=True),
         **{
             precision: Levels(_new(job, precision)[0], batches[0], steps=1).student()
             for precision in PRECISIONS
@@ -72,19 +72,6 @@ def _new(job: dict[str, Any], precision: str) -> tuple[FixMatch, FixMatchBatches
     return network, batches
 
 
-def _student(levels: Levels, jit_compile: bool) -> Action:
-    images = tf.concat([levels.x["labeled"], levels.x["unlabeled"]], axis=0)
-    student = levels.network.student
-
-    def step() -> Any:
-        with tf.GradientTape() as tape:
-            loss = levels.loss(levels.labels, student(images, training=True))
-        return loss, tape.gradient(loss, student.trainable_variables)
-
-    compiled = tf.function(step, jit_compile=jit_compile)
-    return lambda: compiled()[0].numpy()
-
-
 def _forward(model: keras.Model, images: Any) -> Action:
     forward = tf.function(lambda: model(images, training=False))
     return lambda: forward().numpy()
@@ -107,21 +94,8 @@ def _executions(network: FixMatch, batches: FixMatchBatches) -> dict[str, Action
     def fit(steps: int) -> Action:
         network.steps_per_execution = steps
         network.make_train_function(force=True)
-        function = network.train_function
-        x, y = batches[0]
-        parts = tf.nest.map_structure(
-            lambda array: tf.data.Dataset.from_tensors(array).repeat(), (x, y)
-        )
-        iterator = iter(tf.data.Dataset.zip(parts))
-
-        def call() -> None:
-            for _ in range(STEPS_PER_EXECUTION // steps):
-                logs = function(iterator)
-            tf.nest.flatten(logs)[0].numpy()
-
-        # How many steps it executes is fixed when it is traced.
-        call()
-        return call
+        # How many steps it executes is fixed when it is first called, in there.
+        return Levels(network, batches[0], STEPS_PER_EXECUTION // steps).function()
 
     return {"single": fit(1), "together": fit(STEPS_PER_EXECUTION)}
 

@@ -53,7 +53,7 @@ def has_gpu() -> bool:
 
 def in_graph_on_cpu() -> bool:
     """Whether TensorFlow is making a graph that no GPU will run."""
-    if name() != "tensorflow":
+    if not is_tensorflow():
         return False
     import tensorflow as tf
 
@@ -87,7 +87,7 @@ def feed(batches: keras.utils.PyDataset) -> Any:
     Returns:
         A `tf.data.Dataset` on TensorFlow, `batches` themselves on other backends.
     """
-    if name() != "tensorflow":
+    if not is_tensorflow():
         return batches
     import tensorflow as tf
 
@@ -117,7 +117,7 @@ def check_tensorflow(what: str, remedy: str) -> None:
     Raises:
         RuntimeError: It runs on another backend.
     """
-    if name() != "tensorflow":
+    if not is_tensorflow():
         raise RuntimeError(
             f"{what} needs TensorFlow, but Keras runs on {name()}. {remedy}"
         )

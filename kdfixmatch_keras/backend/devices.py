@@ -57,7 +57,7 @@ def sharing(model: Any = None) -> Sharing:
         model: A Keras model, which TensorFlow binds to the devices that it was made
             for; None for what is made next.
     """
-    if backend.name() == "tensorflow":
+    if backend.is_tensorflow():
         strategy = _strategy() if model is None else model.distribute_strategy
         return Sharing(strategy.num_replicas_in_sync)
     if backend.name() == "jax":
@@ -80,7 +80,7 @@ def check(batch_size: int) -> None:
         RuntimeError: They are shared in a way that is not known.
         ValueError: They cannot share a batch evenly.
     """
-    if backend.name() == "tensorflow":
+    if backend.is_tensorflow():
         import tensorflow as tf
 
         strategy = _strategy()
@@ -142,12 +142,12 @@ def check_replicas(precision: str, optimizer: Any) -> None:
 
 def has_replicas() -> bool:
     """Whether what is made next is on several devices of TensorFlow."""
-    return backend.name() == "tensorflow" and sharing().devices > 1
+    return backend.is_tensorflow() and sharing().devices > 1
 
 
 def replicas_here() -> int:
     """In how many replicas the step runs that this is called from; 1 outside."""
-    if backend.name() != "tensorflow":
+    if not backend.is_tensorflow():
         return 1
     import tensorflow as tf
 
@@ -269,7 +269,7 @@ def on_one(function: Callable[[], Any]) -> Any:
     """Calls a function that is to know of one device only, and returns its result."""
     if sharing().devices == 1:
         return function()
-    if backend.name() == "tensorflow":
+    if backend.is_tensorflow():
         # A strategy is that of its thread, and can be left in no other way.
         with ThreadPoolExecutor(1) as other:
             return other.submit(function).result()
