@@ -129,7 +129,7 @@ def _network_job(
         "unlabeled_ratio": UNLABELED_RATIO,
         # A first batch that nothing waits for is a part of each epoch.
         "steps": options.steps or max(2, steps),
-        "repeats": _repeats(options, 7, 3),
+        "repeats": _repeats(options, 7, 2),
         "levels": levels,
     }
 
@@ -154,7 +154,7 @@ def _augmentation(options: argparse.Namespace) -> list[Job]:
 def _trusted(options: argparse.Namespace) -> list[Job]:
     full, some, few = (10_000, 100_000, 1_000_000), (10_000, 100_000), (10_000,)
     if options.quick:
-        counts = {"labeling": few, "kmeans": some, "dec": few, "spectral": some}
+        counts = {"labeling": few, "kmeans": some, "dec": few, "spectral": few}
     else:
         counts = {"labeling": full, "kmeans": full, "dec": full, "spectral": some}
     return [
@@ -181,7 +181,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
-            "epochs": 3 if options.quick else None,
+            "epochs": 2 if options.quick else None,
             "steps_per_epoch": None,
         }
         for precision in options.precision
@@ -203,7 +203,7 @@ def _reading(options: argparse.Namespace) -> list[Job]:
 
 
 def _startup(options: argparse.Namespace) -> list[Job]:
-    return [{"repeats": _repeats(options, 7, 2)}]
+    return [{"repeats": _repeats(options, 7, 1)}]
 
 
 _JOBS: dict[str, Any] = {
