@@ -222,13 +222,14 @@ def test_a_clustering_may_refuse_and_a_million_samples_have_a_bar(scripts, make_
 
 @pytest.mark.tensorflow
 def test_a_whole_job(scripts, make_page, monkeypatch, tiny_backbone):
-    from speed_parts import whole
+    from speed_parts import plan, whole
 
     tiny = {**whole.PRESETS["digits"], "backbone": tiny_backbone}
     monkeypatch.setitem(whole.PRESETS, "digits", tiny)
 
     job = {"data": "digits", "data_dir": None, "labels": 10, "seed": 1}
     job |= {"precision": "float32", "epochs": 1, "steps_per_epoch": 1}
+    job["methods"] = plan.WHOLE
     found = whole.measure(job)
     seconds = found["kdfixmatch"]["seconds"]
     assert sum(seconds[name] for name in whole.STAGES) <= seconds["whole"]

@@ -57,6 +57,9 @@ PROFILE = (
 )
 """The levels of a profiled step, each with one part more than the one before."""
 
+WHOLE = ("fixmatch", "kdfixmatch", "targeted")
+"""The methods of the whole job: the last with strong views of targeted images alone."""
+
 LABELS = {"digits": 20, "cifar10": 250}
 
 
@@ -103,7 +106,7 @@ def _trials(options: argparse.Namespace) -> list[Job]:
             "precision": "float32",
             "batch_size": 16,
             "unlabeled_ratio": UNLABELED_RATIO,
-            "repeats": _repeats(options, 7, 2),
+            "repeats": _repeats(options, 7, 1),
         }
         for backbone, side in (
             network.split(":") for network in options.networks or networks
@@ -154,7 +157,7 @@ def _augmentation(options: argparse.Namespace) -> list[Job]:
 def _trusted(options: argparse.Namespace) -> list[Job]:
     full, some, few = (10_000, 100_000, 1_000_000), (10_000, 100_000), (10_000,)
     if options.quick:
-        counts = {"labeling": few, "kmeans": some, "dec": few, "spectral": few}
+        counts = {"labeling": few, "kmeans": some, "dec": (3_000,), "spectral": few}
     else:
         counts = {"labeling": full, "kmeans": full, "dec": full, "spectral": some}
     return [
@@ -181,6 +184,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
+            "methods": WHOLE[:2] if options.quick else WHOLE,
             "epochs": 2 if options.quick else None,
             "steps_per_epoch": None,
         }
@@ -193,7 +197,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
 def _reading(options: argparse.Namespace) -> list[Job]:
     return [
         {
-            "images": 2_000 if options.quick else 20_000,
+            "images": 1_000 if options.quick else 20_000,
             "side": 96,
             "image_size": 32,
             "backbone": "small_cnn",

@@ -138,18 +138,19 @@ def _whole_rows(chosen: Results) -> list[list[str]]:
         times = ratios(seconds, fixmatch)
         bar = at_most(median(times), WHOLE_BAR) if stage == "whole" else ["", ""]
         rows.append([title, spread(times), *bar])
-    targeted = [r["targeted"]["seconds"]["whole"] for r in chosen]
-    rows.append([_METHODS["targeted"], spread(ratios(targeted, fixmatch)), "", ""])
-    for method, title in _METHODS.items():
+    methods = {name: title for name, title in _METHODS.items() if name in chosen[0]}
+    if "targeted" in methods:
+        targeted = [r["targeted"]["seconds"]["whole"] for r in chosen]
+        times = ratios(targeted, fixmatch)
+        rows.append([methods["targeted"], spread(times), "", ""])
+    for method, title in methods.items():
         reached = [_reached(r, method) for r in chosen]
         middle = median(reached)
         bar = at_most(middle, REACHING_BAR) if method == "kdfixmatch" else ["", ""]
         shown = f"{_time(middle)} ({', '.join(map(_time, reached))})"
         rows.append([f"{title} until FixMatch's accuracy", shown, *bar])
-    accuracies = {
-        method: [r[method]["accuracy"] for r in chosen] for method in _METHODS
-    }
-    for method, title in _METHODS.items():
+    accuracies = {method: [r[method]["accuracy"] for r in chosen] for method in methods}
+    for method, title in methods.items():
         ours = accuracies[method]
         bar = ["", ""]
         if method == "kdfixmatch":

@@ -20,16 +20,15 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Trains the methods on one draw of labels.
 
     Args:
-        job: `"data"`, `"data_dir"`, `"labels"`, `"seed"`, `"precision"`, and `"epochs"`
-            and `"steps_per_epoch"` of the inner network and of FixMatch, None for those
-            of the accuracy benchmark.
+        job: `"data"`, `"data_dir"`, `"labels"`, `"seed"`, `"precision"`, `"methods"` of
+            `plan.WHOLE`, and `"epochs"` and `"steps_per_epoch"` of the inner network
+            and of FixMatch, None for those of the accuracy benchmark.
 
     Returns:
-        For each of `"fixmatch"`, `"kdfixmatch"` and `"targeted"`, which is KD-FixMatch
-        with strong views of targeted images alone: `"seconds"` by stage, `"accuracy"`
-        on the test images, and the `"curve"`: seconds since the start and accuracy at
-        the end of each epoch of the network that the method gives. The accuracies are
-        the teacher's, and the clock stands still while they are measured.
+        For each of the methods: `"seconds"` by stage, `"accuracy"` on the test images,
+        and the `"curve"`: seconds since the start and accuracy at the end of each epoch
+        of the network that the method gives. The accuracies are the teacher's, and the
+        clock stands still while they are measured.
     """
     settings = {**PRESETS[job["data"]], "data": job["data"]}
     for name in ("epochs", "steps_per_epoch"):
@@ -44,7 +43,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "kdfixmatch": _kdfixmatch,
         "targeted": functools.partial(_kdfixmatch, strong_views="targeted"),
     }
-    order = list(methods) if job["seed"] % 2 == 0 else list(reversed(methods))
+    order = job["methods"] if job["seed"] % 2 == 0 else job["methods"][::-1]
     found = {name: methods[name](task) for name in order}
     return {**found, "settings": settings}
 
