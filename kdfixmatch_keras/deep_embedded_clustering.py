@@ -6,30 +6,27 @@ Reference:
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from kdfixmatch_keras import array_validation, validation
+from kdfixmatch_keras.dense_layers import Adam, Array, DenseLayers, Momentum
 
-# keras publishes no type information, so a tensor of any backend is `Any`.
-Tensor = Any
-
-_PRETRAINING_LEARNING_RATE = 1e-3
-_MOMENTUM = 0.9
+_PRETRAINING_LEARNING_RATE = 3e-3
 _KMEANS_RESTARTS = 20
+# Samples that the first centroids come from, evenly spread over all of them.
+_KMEANS_SAMPLES = 20_000
 # Rows encoded at once; bounds the (rows, clusters, latent_dim) array of differences.
 _ROWS_PER_CALL = 2048
 _SMALLEST_PROBABILITY = 1e-12
 
 
-def soft_assignment(h: Tensor, centroids: Tensor) -> Tensor:
+def soft_assignment(h: Any, centroids: Any) -> Array:
     """Computes how much each sample belongs to each cluster.
 
     A Student's t kernel with one degree of freedom, normalised over the clusters
@@ -45,23 +42,12 @@ def soft_assignment(h: Tensor, centroids: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes do not fit.
     """
-    h = ops.cast(ops.convert_to_tensor(h), "float32")
-    centroids = ops.cast(ops.convert_to_tensor(centroids), "float32")
-    if (
-        not len(h.shape) == len(centroids.shape) == 2
-        or h.shape[1] != centroids.shape[1]
-    ):
-        raise ValueError(
-            "`h` and `centroids` must be of shape (n, d) and (K, d). Received: "
-            f"h.shape={tuple(h.shape)}, centroids.shape={tuple(centroids.shape)}"
-        )
-    # Explicit differences: |h|^2 - 2 h.m + |m|^2 cancels badly near a centroid.
-    differences = ops.expand_dims(h, 1) - ops.expand_dims(centroids, 0)
-    kernel = 1.0 / (1.0 + ops.sum(ops.square(differences), axis=-1))
-    return kernel / ops.sum(kernel, axis=-1, keepdims=True)
+    kernel = _student_t(*_check_latent(h, centroids))
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    return kernel
 
 
-def target_distribution(q: Tensor) -> Tensor:
+def target_distribution(q: Any) -> Array:
     """Sharpens soft assignments into the distribution that DEC learns from.
 
     `p_ij ~ q_ij**2 / f_j` with the soft cluster size `f_j = sum_i q_ij` (Xie et al.,
@@ -76,15 +62,70 @@ def target_distribution(q: Tensor) -> Tensor:
     Raises:
         ValueError: If `q` is of another shape.
     """
-    q = ops.cast(ops.convert_to_tensor(q), "float32")
-    if len(q.shape) != 2:
+    q = np.asarray(q, np.float32)
+    if q.ndim != 2:
         raise ValueError(
-            "`q` must be soft assignments of shape (n, K). Received: "
-            f"q.shape={tuple(q.shape)}"
+            f"`q` must be soft assignments of shape (n, K). Received: q.shape={q.shape}"
         )
-    size = ops.sum(q, axis=0, keepdims=True)
-    weight = ops.square(q) / ops.maximum(size, _SMALLEST_PROBABILITY)
-    return weight / ops.sum(weight, axis=-1, keepdims=True)
+    weight: Array = np.square(q)
+    # In float32 the sizes of a million samples would lose their last digits.
+    size = q.sum(axis=0, dtype=np.float64)
+    weight /= np.maximum(size, _SMALLEST_PROBABILITY).astype(np.float32)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return weight
+
+
+def divergence_gradients(h: Any, centroids: Any, p: Any) -> tuple[Array, Array]:
+    """Differentiates `KL(P || Q)`, averaged over the samples.
+
+    With `k_ij = 1 / (1 + |h_i - m_j|**2)` (Xie et al., eq. 4 and 5):
+
+        dL/dh_i =  2/n sum_j k_ij (p_ij - q_ij) (h_i - m_j)
+        dL/dm_j = -2/n sum_i k_ij (p_ij - q_ij) (h_i - m_j)
+
+    Args:
+        h: Latent representations, shape `(n, d)`.
+        centroids: Cluster centres `m`, shape `(K, d)`.
+        p: Target probabilities, shape `(n, K)`, taken as constant.
+
+    Returns:
+        Gradients with respect to `h` and to `centroids`, of their shapes, float32.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    h, centroids = _check_latent(h, centroids)
+    p = np.asarray(p, np.float32)
+    if p.shape != (len(h), len(centroids)):
+        raise ValueError(
+            "`p` must have a row for each row of `h` and a column for each centroid. "
+            f"Received: p.shape={p.shape}, h.shape={h.shape}, "
+            f"centroids.shape={centroids.shape}"
+        )
+    kernel = _student_t(h, centroids)
+    q = kernel / kernel.sum(axis=1, keepdims=True)
+    pull = kernel * (p - q) * np.float32(2.0 / len(h))
+    return (
+        pull.sum(axis=1, keepdims=True) * h - pull @ centroids,
+        pull.sum(axis=0)[:, np.newaxis] * centroids - pull.T @ h,
+    )
+
+
+def _check_latent(h: Any, centroids: Any) -> tuple[Array, Array]:
+    h, centroids = np.asarray(h, np.float32), np.asarray(centroids, np.float32)
+    if not h.ndim == centroids.ndim == 2 or h.shape[1] != centroids.shape[1]:
+        raise ValueError(
+            "`h` and `centroids` must be of shape (n, d) and (K, d). Received: "
+            f"h.shape={h.shape}, centroids.shape={centroids.shape}"
+        )
+    return h, centroids
+
+
+def _student_t(h: Array, centroids: Array) -> Array:
+    # Explicit differences: |h|^2 - 2 h.m + |m|^2 cancels badly near a centroid.
+    differences = h[:, np.newaxis] - centroids
+    squares = np.einsum("ijk,ijk->ij", differences, differences)
+    return np.asarray(1.0 / (1.0 + squares), np.float32)
 
 
 def check_embeddings(embeddings: Any, num_clusters: int) -> NDArray[Any]:
@@ -152,93 +193,6 @@ def one_thread() -> Any:
     return threadpool_limits(1, user_api="openmp")
 
 
-def _dense_stack(
-    widths: Sequence[int], seeds: Sequence[int], prefix: str
-) -> list[keras.layers.Dense]:
-    """Returns dense layers, ReLU in between and linear at the end."""
-    layers = []
-    for number, (width, seed) in enumerate(zip(widths, seeds, strict=True)):
-        generator = keras.random.SeedGenerator(seed, name=f"{prefix}_seed_{number}")
-        layers.append(
-            keras.layers.Dense(
-                width,
-                activation="relu" if number + 1 < len(widths) else None,
-                kernel_initializer=keras.initializers.GlorotUniform(generator),
-                # Under mixed_float16 the latent distances would lose their digits.
-                dtype="float32",
-                name=f"{prefix}_{number}",
-            )
-        )
-    return layers
-
-
-def _apply(layers: Sequence[Any], x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer(x)
-    return x
-
-
-class _Autoencoder(keras.Model):
-    """Symmetric autoencoder, trained on the mean squared reconstruction error."""
-
-    def __init__(
-        self, input_dim: int, widths: Sequence[int], seeds: Sequence[int]
-    ) -> None:
-        super().__init__(name="dec_autoencoder", dtype="float32")
-        half = len(widths)
-        self.encoder = _dense_stack(widths, seeds[:half], "dec_encoder")
-        back = [*reversed(widths[:-1]), input_dim]
-        self.decoder = _dense_stack(back, seeds[half:], "dec_decoder")
-
-    def call(self, x: Tensor) -> Tensor:
-        return _apply(self.decoder, _apply(self.encoder, x))
-
-    def compute_loss(
-        self,
-        x: Tensor = None,
-        y: Tensor = None,
-        y_pred: Tensor = None,
-        sample_weight: Tensor = None,
-        training: bool = True,
-    ) -> Tensor:
-        # On PyTorch `train_on_batch` hands on what it is given: a NumPy array.
-        return ops.mean(ops.square(y_pred - ops.convert_to_tensor(x)))
-
-
-class _Refinement(keras.Model):
-    """Encoder and centroids, trained on `KL(P || Q)` (Xie et al., eq. 2)."""
-
-    def __init__(self, encoder: Sequence[Any], centroids: NDArray[Any]) -> None:
-        super().__init__(name="dec_refinement", dtype="float32")
-        self.encoder = encoder
-        self.centroids = self.add_weight(
-            shape=centroids.shape,
-            initializer="zeros",
-            dtype="float32",
-            name="centroids",
-        )
-        self.centroids.assign(centroids)
-
-    def encode(self, x: Tensor) -> Tensor:
-        return _apply(self.encoder, x)
-
-    def call(self, x: Tensor) -> Tensor:
-        return soft_assignment(self.encode(x), self.centroids)
-
-    def compute_loss(
-        self,
-        x: Tensor = None,
-        y: Tensor = None,
-        y_pred: Tensor = None,
-        sample_weight: Tensor = None,
-        training: bool = True,
-    ) -> Tensor:
-        y = ops.convert_to_tensor(y)
-        log_p = ops.log(ops.maximum(y, _SMALLEST_PROBABILITY))
-        log_q = ops.log(ops.maximum(y_pred, _SMALLEST_PROBABILITY))
-        return ops.mean(ops.sum(y * (log_p - log_q), axis=-1))
-
-
 def _index_batches(
     count: int, batch_size: int, generator: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
@@ -263,12 +217,18 @@ class DeepEmbeddedClustering:
        mean square is 1 as in the paper; shifting or scaling them changes nothing.
     2. A symmetric autoencoder is trained on them: all layers at once with Adam,
        where the paper stacks denoising autoencoders layer by layer.
-    3. k-means (20 restarts) on the latent representations gives the centroids.
+    3. k-means (20 restarts) on the latent representations, of at most 20,000 samples,
+       gives the centroids.
     4. Encoder and centroids minimise `KL(P || Q)` by stochastic gradient descent
        with momentum 0.9, averaged over the batch. `P` is recomputed over all samples
        every `update_interval` steps, until hardly any assignment changes.
 
-    All of it computes in float32 whatever the global dtype policy is, and draws
+    The defaults are small next to those of the paper (500, 500, 2000 units and 10^5
+    steps), whose inputs were pixels: what is clustered here is the embedding of a
+    network that has been trained already.
+
+    All of it computes with NumPy in float32 and on one thread, so that the result
+    depends neither on the backend of Keras nor on the number of cores, and draws
     nothing from a global random generator.
 
     Args:
@@ -278,8 +238,8 @@ class DeepEmbeddedClustering:
         latent_dim: Size of the latent representation.
         pretrain_epochs: Epochs of the autoencoder; 0 skips it, and the clusters
             start from a random projection.
-        max_pretrain_steps: Most steps of the autoencoder. The default is reached by 50
-            epochs of 40,960 samples; more of them are not learned from for longer.
+        max_pretrain_steps: Most steps of the autoencoder. In trials four times the
+            default selected the same trusted set, to two tenths of a point.
         update_interval: Steps between two recomputations of `P`.
         tolerance: Stop when fewer than this share of the assignments changed
             between two recomputations, in [0, 1]; 0 never stops early.
@@ -309,13 +269,13 @@ class DeepEmbeddedClustering:
         self,
         num_clusters: int,
         *,
-        hidden_units: Sequence[int] = (256, 128),
+        hidden_units: Sequence[int] = (128,),
         latent_dim: int = 10,
         pretrain_epochs: int = 50,
-        max_pretrain_steps: int = 8000,
+        max_pretrain_steps: int = 500,
         update_interval: int = 100,
         tolerance: float = 0.001,
-        max_iterations: int = 2000,
+        max_iterations: int = 1000,
         batch_size: int = 256,
         learning_rate: float = 0.01,
         seed: int | None = None,
@@ -353,9 +313,9 @@ class DeepEmbeddedClustering:
         self.autoencoder_loss: list[float] = []
         self.centroids: NDArray[np.float32] | None = None
         self.num_refinement_steps: int = 0
+        self._encoder: DenseLayers | None = None
         self._center: NDArray[Any] | None = None
         self._scale: float = 1.0
-        self._refinement: _Refinement | None = None
 
     def fit_predict(self, z: Any) -> NDArray[np.int32]:
         """Clusters the samples, starting afresh.
@@ -373,24 +333,13 @@ class DeepEmbeddedClustering:
         """
         x = _Standardized.fit(check_embeddings(z, self.num_clusters))
         self._center, self._scale = x.center, x.scale
-        num_layers = 2 * (len(self.hidden_units) + 1)
-        *layer_seeds, order_seed, kmeans_seed = derive_seeds(self.seed, num_layers + 2)
-        generator = np.random.default_rng(order_seed)
-
-        autoencoder = self._pretrain(x, layer_seeds, generator)
-        latent = _in_chunks(lambda rows: _apply(autoencoder.encoder, rows), x)
-        _check_finite(latent)
-        with one_thread():
-            kmeans = KMeans(
-                self.num_clusters, n_init=_KMEANS_RESTARTS, random_state=kmeans_seed
-            ).fit(latent)
-        self._refinement = _Refinement(autoencoder.encoder, kmeans.cluster_centers_)
-        clusters = self._refine(self._refinement, x, generator)
-        # Converting the variable itself makes numpy 2 warn.
-        self.centroids = ops.convert_to_numpy(
-            ops.stop_gradient(self._refinement.centroids)
-        )
-        return clusters
+        layers_seed, order_seed, kmeans_seed = derive_seeds(self.seed, 3)
+        order = np.random.default_rng(order_seed)
+        # What diverges ends as NaN, which is looked for.
+        with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore"):
+            self._encoder = self._pretrain(x, np.random.default_rng(layers_seed), order)
+            self.centroids = self._first_centroids(self._encoder, x, kmeans_seed)
+            return self._refine(self._encoder, self.centroids, x, order)
 
     def transform(self, z: Any) -> NDArray[np.float32]:
         """Encodes samples with the fitted encoder.
@@ -404,7 +353,7 @@ class DeepEmbeddedClustering:
         Raises:
             ValueError: If nothing has been fitted, or `z` does not fit.
         """
-        if self._refinement is None or self._center is None:
+        if self._encoder is None or self._center is None:
             raise ValueError(
                 "`transform` must come after `fit_predict`. "
                 "Received: a clustering that has not been fitted"
@@ -416,48 +365,59 @@ class DeepEmbeddedClustering:
                 f"`fit_predict`. Received: z.shape={array.shape}"
             )
         standardized = _Standardized(array, self._center, self._scale)
-        return _in_chunks(self._refinement.encode, standardized)
+        return _in_chunks(self._encoder, standardized)
 
     def _pretrain(
-        self, x: "_Standardized", seeds: list[int], generator: np.random.Generator
-    ) -> _Autoencoder:
-        widths = [*self.hidden_units, self.latent_dim]
-        autoencoder = _Autoencoder(x.shape[1], widths, seeds)
-        autoencoder(x[:1])
-        autoencoder.compile(
-            keras.optimizers.Adam(_PRETRAINING_LEARNING_RATE),
-            # Loss scaling follows the global policy, and this model is in float32.
-            auto_scale_loss=False,
-        )
-        batches = _index_batches(len(x), self.batch_size, generator)
+        self,
+        x: "_Standardized",
+        layers: np.random.Generator,
+        order: np.random.Generator,
+    ) -> DenseLayers:
+        """Trains the autoencoder on its mean squared error; returns its first half."""
+        widths = [x.shape[1], *self.hidden_units, self.latent_dim]
+        depth = len(widths) - 1
+        autoencoder = DenseLayers([*widths, *widths[-2::-1]], layers, linear=depth)
+        optimizer = Adam(autoencoder.parameters, _PRETRAINING_LEARNING_RATE)
+        batches = _index_batches(len(x), self.batch_size, order)
         steps = math.ceil(len(x) / self.batch_size)
         left = min(self.pretrain_epochs * steps, self.max_pretrain_steps)
         self.autoencoder_loss = []
         while left > 0:
-            losses = [
-                float(autoencoder.train_on_batch(x[next(batches)]))
-                for _ in range(min(steps, left))
-            ]
+            losses = []
+            for _ in range(min(steps, left)):
+                batch = x[next(batches)]
+                activations = autoencoder.activations(batch)
+                error = activations[-1] - batch
+                losses.append(float(np.mean(np.square(error))))
+                error *= 2.0 / error.size
+                optimizer.step(autoencoder.gradients(activations, error))
             left -= len(losses)
             self.autoencoder_loss.append(float(np.mean(losses)))
-        return autoencoder
+        return autoencoder.first(depth)
+
+    def _first_centroids(
+        self, encoder: DenseLayers, x: "_Standardized", seed: int
+    ) -> Array:
+        count = min(len(x), _KMEANS_SAMPLES)
+        latent = _in_chunks(encoder, x, np.arange(count) * len(x) // count)
+        _check_finite(latent)
+        kmeans = KMeans(self.num_clusters, n_init=_KMEANS_RESTARTS, random_state=seed)
+        return np.asarray(kmeans.fit(latent).cluster_centers_, np.float32)
 
     def _refine(
         self,
-        model: _Refinement,
+        encoder: DenseLayers,
+        centroids: Array,
         x: "_Standardized",
-        generator: np.random.Generator,
+        order: np.random.Generator,
     ) -> NDArray[np.int32]:
-        model(x[:1])
-        model.compile(
-            keras.optimizers.SGD(self.learning_rate, momentum=_MOMENTUM),
-            auto_scale_loss=False,
-        )
-        batches = _index_batches(len(x), self.batch_size, generator)
+        """Moves encoder and centroids in place; returns the clusters."""
+        optimizer = Momentum([*encoder.parameters, centroids], self.learning_rate)
+        batches = _index_batches(len(x), self.batch_size, order)
         self.num_refinement_steps = 0
         clusters: NDArray[np.int32] | None = None
         while True:
-            q = _in_chunks(model, x)
+            q = _in_chunks(lambda rows: soft_assignment(encoder(rows), centroids), x)
             _check_finite(q)
             previous, clusters = clusters, q.argmax(axis=1).astype(np.int32)
             settled = (
@@ -468,10 +428,14 @@ class DeepEmbeddedClustering:
             )
             if settled or steps == 0:
                 return clusters
-            p = ops.convert_to_numpy(target_distribution(q))
+            p = target_distribution(q)
             for _ in range(steps):
                 rows = next(batches)
-                model.train_on_batch(x[rows], p[rows])
+                activations = encoder.activations(x[rows])
+                latent, middle = divergence_gradients(
+                    activations[-1], centroids, p[rows]
+                )
+                optimizer.step([*encoder.gradients(activations, latent), middle])
             self.num_refinement_steps += steps
 
 
@@ -482,7 +446,7 @@ class _Standardized:
 
     Args:
         z: Embeddings, shape `(n, d)`, float.
-        center: Mean, shape `(1, d)`, float64.
+        center: Mean, shape `(1, d)`, of the dtype of the embeddings.
         scale: What centred embeddings are divided by.
     """
 
@@ -495,7 +459,7 @@ class _Standardized:
     @classmethod
     def fit(cls, z: NDArray[Any]) -> "_Standardized":
         """Measures mean and scale of embeddings."""
-        center = z.mean(axis=0, keepdims=True, dtype=np.float64)
+        center = z.mean(axis=0, keepdims=True, dtype=np.float64).astype(z.dtype)
         stretches = list(array_validation.stretches(len(z)))
         # Dividing by the largest value first keeps the squares from overflowing.
         largest = max(float(np.abs(z[rows] - center).max()) for rows in stretches)
@@ -510,14 +474,23 @@ class _Standardized:
     def __len__(self) -> int:
         return len(self.z)
 
-    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
-        return np.asarray((self.z[rows] - self.center) / self.scale, np.float32)
+    def __getitem__(self, rows: Any) -> Array:
+        array = self.z[rows] - self.center
+        array /= self.scale
+        return np.asarray(array, np.float32)
 
 
-def _in_chunks(function: Any, x: _Standardized) -> NDArray[np.float32]:
+def _in_chunks(
+    function: Callable[[Array], Array],
+    x: _Standardized,
+    rows: NDArray[np.int64] | None = None,
+) -> Array:
+    """What a function makes of some of the rows, or of all of them."""
     chunks = [
-        ops.convert_to_numpy(function(x[rows]))
-        for rows in array_validation.stretches(len(x), _ROWS_PER_CALL)
+        function(x[part if rows is None else rows[part]])
+        for part in array_validation.stretches(
+            len(x if rows is None else rows), _ROWS_PER_CALL
+        )
     ]
     return np.concatenate(chunks)
 

@@ -1164,6 +1164,15 @@ CLUSTERING_ROWS = [
         "`q` must be soft assignments of shape (n, K). Received: q.shape=(3,)",
     ),
     (
+        "deep_embedded_clustering.divergence_gradients",
+        lambda g: deep_embedded_clustering.divergence_gradients(
+            threes(), threes(), threes()
+        ),
+        ValueError,
+        "`p` must have a row for each row of `h` and a column for each centroid. "
+        "Received: p.shape=(4, 3), h.shape=(4, 3), centroids.shape=(4, 3)",
+    ),
+    (
         "clustering.get",
         lambda g: clustering.get("decs", 3),
         ValueError,
@@ -2089,6 +2098,7 @@ INNER = {
     "backend",
     "callbacks",
     "classifier",
+    "dense_layers",
     "export_process",
     "files",
     "fixmatch",

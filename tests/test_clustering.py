@@ -4,13 +4,19 @@ import tracemalloc
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
 
-from kdfixmatch_keras import array_validation, clustering, deep_embedded_clustering
+from kdfixmatch_keras import (
+    array_validation,
+    clustering,
+    deep_embedded_clustering,
+    dense_layers,
+)
 from kdfixmatch_keras.deep_embedded_clustering import (
     DeepEmbeddedClustering,
+    divergence_gradients,
     soft_assignment,
     target_distribution,
 )
@@ -131,7 +137,6 @@ def test_wrong_embeddings_are_refused(name, z, message):
 
 def test_dec_makes_no_copy_of_the_embeddings(monkeypatch):
     monkeypatch.setattr(array_validation, "ROWS_PER_COPY", 1000)
-    # JAX reads NumPy arrays where they are, and keeps them until it has computed.
     monkeypatch.setattr(deep_embedded_clustering, "_ROWS_PER_CALL", 1000)
     z = np.tile(blobs(n=8000)[0].astype(np.float32), (1, 100))
     dec = quick(hidden_units=(), pretrain_epochs=1, batch_size=1000, max_iterations=10)
@@ -151,23 +156,119 @@ def test_soft_assignment_matches_numpy():
     for i, j in np.ndindex(7, 3):
         kernel[i, j] = 1 / (1 + np.sum((h[i] - centroids[j]) ** 2))
     expected = kernel / kernel.sum(axis=1, keepdims=True)
-    actual = ops.convert_to_numpy(soft_assignment(h, centroids))
-    np.testing.assert_allclose(actual, expected, 1e-5)
+    np.testing.assert_allclose(soft_assignment(h, centroids), expected, 1e-5)
 
 
 def test_target_distribution_matches_numpy_and_sharpens():
     q = np.random.default_rng(0).dirichlet(np.ones(4), size=9)
     weight = q**2 / q.sum(axis=0)
     expected = weight / weight.sum(axis=1, keepdims=True)
-    actual = ops.convert_to_numpy(target_distribution(q))
-    np.testing.assert_allclose(actual, expected, 1e-5)
+    np.testing.assert_allclose(target_distribution(q), expected, 1e-5)
     balanced = np.array([[0.7, 0.3], [0.3, 0.7]])
-    assert ops.convert_to_numpy(target_distribution(balanced))[0, 0] > 0.7
+    assert target_distribution(balanced)[0, 0] > 0.7
 
 
 def test_target_distribution_survives_an_empty_cluster():
     q = np.array([[1.0, 0.0], [1.0, 0.0]])
-    np.testing.assert_allclose(ops.convert_to_numpy(target_distribution(q)), q)
+    np.testing.assert_allclose(target_distribution(q), q)
+
+
+def numeric_gradient(loss, array, step=1e-2):
+    """Central differences of a loss that reads `array`."""
+    found = np.zeros_like(array)
+    for place in np.ndindex(array.shape):
+        kept = array[place]
+        array[place] = kept + step
+        above = loss()
+        array[place] = kept - step
+        found[place] = (above - loss()) / (2 * step)
+        array[place] = kept
+    return found
+
+
+def test_divergence_gradients_are_those_of_the_divergence():
+    generator = np.random.default_rng(0)
+    h = generator.normal(size=(6, 4)).astype(np.float32)
+    centroids = generator.normal(size=(3, 4)).astype(np.float32)
+    p = generator.dirichlet(np.ones(3), size=6).astype(np.float32)
+
+    def loss():
+        q = soft_assignment(h, centroids).astype(np.float64)
+        return np.sum(p * np.log(p / q)) / 6
+
+    for_h, for_centroids = divergence_gradients(h, centroids, p)
+    np.testing.assert_allclose(for_h, numeric_gradient(loss, h), atol=2e-4)
+    np.testing.assert_allclose(
+        for_centroids, numeric_gradient(loss, centroids), atol=2e-4
+    )
+    assert np.abs(for_h).max() > 0.01
+
+
+@pytest.mark.parametrize("linear", [0, 2])
+def test_gradients_of_dense_layers_are_those_of_their_loss(linear):
+    generator = np.random.default_rng(0)
+    layers = dense_layers.DenseLayers([5, 7, 3, 4], generator, linear=linear)
+    for bias in layers.parameters[1::2]:
+        bias += generator.normal(size=bias.shape)
+    x = generator.normal(size=(6, 5)).astype(np.float32)
+    y = generator.normal(size=(6, 4)).astype(np.float32)
+    gradients = layers.gradients(layers.activations(x), layers(x) - y)
+    for parameter, gradient in zip(layers.parameters, gradients, strict=True):
+        numeric = numeric_gradient(
+            lambda: np.sum(np.square(layers(x).astype(np.float64) - y)) / 2,
+            parameter,
+            step=1e-3,
+        )
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-2, atol=2e-2)
+    hidden = layers.activations(x)
+    assert (hidden[1].min(), hidden[2].min() < 0) == (0, linear == 2)
+    np.testing.assert_array_equal(
+        layers.first(2)(x), x_times(layers, hidden[1], layer=1)
+    )
+
+
+def x_times(layers, x, layer):
+    kernel, bias = layers.parameters[2 * layer : 2 * layer + 2]
+    return x @ kernel + bias
+
+
+@pytest.mark.parametrize("kind", [dense_layers.Adam, dense_layers.Momentum])
+def test_optimizers_take_the_steps_of_keras(kind):
+    generator = np.random.default_rng(0)
+    start = generator.normal(size=(3, 2)).astype(np.float32)
+    keras_optimizer = {
+        dense_layers.Adam: lambda: keras.optimizers.Adam(0.01),
+        dense_layers.Momentum: lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+    }[kind]()
+    variable = keras.Variable(start)
+    ours = start.copy()
+    optimizer = kind([ours], 0.01)
+    for _ in range(5):
+        gradient = generator.normal(size=start.shape).astype(np.float32)
+        optimizer.step([gradient])
+        keras_optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    expected = keras.ops.convert_to_numpy(keras.ops.stop_gradient(variable))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    assert np.abs(ours - start).max() > 0.01
+
+
+def test_the_number_of_threads_does_not_change_dec():
+    z, _ = blobs(n=2000, spread=6.0, features=64)
+    found = []
+    for threads in (1, 2):
+        model = quick(hidden_units=(128,), batch_size=256)
+        with threadpool_limits(threads):
+            model.fit_predict(z)
+        found.append(model.centroids)
+    np.testing.assert_array_equal(*found)
+
+
+def test_first_centroids_come_from_samples_spread_over_all(monkeypatch):
+    z, truth = blobs()
+    order = np.argsort(truth)
+    monkeypatch.setattr(deep_embedded_clustering, "_KMEANS_SAMPLES", 30)
+    model = quick(pretrain_epochs=0, hidden_units=(), max_iterations=0)
+    assert adjusted_rand_score(truth[order], model.fit_predict(z[order])) > 0.9
 
 
 def test_autoencoder_loss_falls():
@@ -191,10 +292,9 @@ def test_refinement_moves_centroids_and_encoder_towards_the_target():
     assert np.abs(end.transform(z) - start.transform(z)).max() > 1e-3
 
     before, after = (
-        ops.convert_to_numpy(soft_assignment(model.transform(z), model.centroids))
-        for model in (start, end)
+        soft_assignment(model.transform(z), model.centroids) for model in (start, end)
     )
-    target = ops.convert_to_numpy(target_distribution(before))
+    target = target_distribution(before)
 
     def divergence(q):
         return np.mean(np.sum(target * np.log(target / q), axis=1))
