@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras.src.backend.common import dtypes
 
 from kdfixmatch_keras import KDFixMatch, backbones, export_process
 from kdfixmatch_keras.batches import FixMatchBatches
@@ -18,8 +19,15 @@ from kdfixmatch_keras.optimizers import build_optimizer
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
 
 BACKENDS = ("tensorflow", "jax", "torch")
-THRESHOLDS = ("fixed", "flexmatch", "freematch", "softmatch")
-STAGES = ("outer", "inner")
+# (network, threshold, stage) of which ten steps are compared.
+CASES = [
+    *(
+        ("smooth_cnn", threshold, stage)
+        for threshold in ("fixed", "flexmatch", "freematch", "softmatch")
+        for stage in ("outer", "inner")
+    ),
+    ("small_cnn", "fixed", "inner"),
+]
 NUM_STEPS = 10
 NUM_UNLABELED = 48
 # Of which a convolution with strides has an edge to pad, or none.
@@ -41,7 +49,8 @@ def smooth_cnn(input_shape):
     """As `small_cnn`, of functions without a kink.
 
     Where rounding moves an input across that of a leaky ReLU, or makes another pixel
-    the largest of a pool, the gradient jumps: within ten steps this does happen.
+    the largest of a pool, the gradient jumps: within ten steps in float32 this does
+    happen. `small_cnn` itself computes in float64.
     """
     inputs = x = keras.Input(input_shape)
     for stage, filters in enumerate((8, 16)):
@@ -94,8 +103,8 @@ def state_of(network):
     }
 
 
-def train(threshold, stage, backbone=smooth_cnn, num_steps=NUM_STEPS):
-    """Some steps of a network of one stage; all that happened in them."""
+def train(backbone, threshold, stage):
+    """Ten steps of a network of one stage; all that happened in them."""
     labeled, labels = images(12, seed=1)
     unlabeled, true_labels = images(NUM_UNLABELED, seed=2)
     student = backbones.build_network(backbone, SHAPE, 3, embedding_dim=16)
@@ -125,7 +134,7 @@ def train(threshold, stage, backbone=smooth_cnn, num_steps=NUM_STEPS):
         seed=3,
     )
     logs = []
-    for step in range(num_steps):
+    for step in range(NUM_STEPS):
         # Or they would be means over all steps so far.
         network.reset_metrics()
         logs.append(network.train_on_batch(*batches[step], return_dict=True))
@@ -135,17 +144,31 @@ def train(threshold, stage, backbone=smooth_cnn, num_steps=NUM_STEPS):
     return {**found, **state_of(network)}
 
 
+def compute_in_float64():
+    """Has the networks that are built from here on compute in float64.
+
+    Logits and losses stay in float32: what they round moves no input across a kink.
+    """
+    keras.config.set_dtype_policy("float64")
+    # Or batch norm would be float32 on JAX and PyTorch.
+    dtypes.BIT64_TO_BIT32_DTYPE.pop("float64", None)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+
+
 def steps(folder):
-    """Writes ten steps of every threshold in both stages."""
-    found = {
-        f"{threshold}/{stage}/{name}": value
-        for threshold in THRESHOLDS
-        for stage in STAGES
-        for name, value in train(threshold, stage).items()
-    }
-    for name, value in train("fixed", "inner", "small_cnn", num_steps=1).items():
-        if name.startswith("logs/"):
-            found[f"small_cnn/inner/{name}"] = value
+    """Writes ten steps of each case."""
+    found = {}
+    for network, threshold, stage in CASES:
+        if network == "smooth_cnn":
+            arrays = train(smooth_cnn, threshold, stage)
+        else:
+            compute_in_float64()
+            arrays = train(network, threshold, stage)
+        for name, value in arrays.items():
+            found[f"{network}/{threshold}/{stage}/{name}"] = value
     np.savez(folder / f"{keras.backend.backend()}.npz", **found)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parity_run import CASES
 from PIL import Image
 
 pytestmark = pytest.mark.parity
@@ -19,11 +20,6 @@ pytestmark = pytest.mark.parity
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {"tensorflow": ".venv", "jax": ".venv-jax", "torch": ".venv-torch"}
 OTHERS = ("jax", "torch")
-CASES = [
-    (threshold, stage)
-    for threshold in ("fixed", "flexmatch", "freematch", "softmatch")
-    for stage in ("outer", "inner")
-]
 LIMIT = 1e-4
 
 
@@ -93,35 +89,26 @@ def of_case(arrays, *case):
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-@pytest.mark.parametrize(("threshold", "stage"), CASES)
-def test_ten_steps_are_the_same(trained, threshold, stage, backend):
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_ten_steps_are_the_same(trained, case, backend):
     """All losses and metrics of each step, and in the end every variable."""
-    expected = of_case(trained["tensorflow"], threshold, stage)
-    found = of_case(trained[backend], threshold, stage)
+    expected = of_case(trained["tensorflow"], *case)
+    found = of_case(trained[backend], *case)
     assert found.keys() == expected.keys()
     assert {name.split("/")[0] for name in found} >= {"logs", "student", "teacher"}
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=0, atol=LIMIT, err_msg=name)
 
 
-@pytest.mark.parametrize("backend", OTHERS)
-def test_small_cnn_has_the_same_losses_in_its_first_step(trained, backend):
-    expected = of_case(trained["tensorflow"], "small_cnn", "inner")
-    found = of_case(trained[backend], "small_cnn", "inner")
-    assert found.keys() == expected.keys() != set()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=0, atol=LIMIT, err_msg=name)
-
-
 def test_the_steps_have_something_to_differ_in(trained):
     """Some images have a target and some do not, and labels of both kinds count."""
-    for threshold, stage in CASES:
-        case = of_case(trained["tensorflow"], threshold, stage)
-        assert len(case["logs/loss"]) == 10
-        assert case["logs/mask_rate"].min() < 0.95, (threshold, stage)
-        assert case["logs/unlabeled_loss"].max() > 0.1, (threshold, stage)
-        if stage == "inner":
-            assert 0.05 < case["logs/trusted_share"].max() < 1.0, threshold
+    for case in CASES:
+        found = of_case(trained["tensorflow"], *case)
+        assert len(found["logs/loss"]) == 10
+        assert found["logs/mask_rate"].min() < 0.95, case
+        assert found["logs/unlabeled_loss"].max() > 0.1, case
+        if case[-1] == "inner":
+            assert 0.05 < found["logs/trusted_share"].max() < 1.0, case
 
 
 @pytest.fixture(scope="module")
