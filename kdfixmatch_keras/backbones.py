@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
@@ -237,6 +237,31 @@ def seeded(seed: int | None) -> Iterator[None]:
         random.setstate(state)
 
 
+def set_weights(network: keras.Model, weights: Sequence[Any]) -> None:
+    """Gives a network weights that it also computes with.
+
+    `keras.layers.Normalization`, which EfficientNet begins with, computes with copies
+    of its weights, and `keras.Model.set_weights` leaves these as they were.
+
+    Args:
+        network: Built model.
+        weights: Arrays, as `get_weights` of a model like it returns them.
+
+    Raises:
+        ValueError: They are not as many, or not of its shapes.
+    """
+    count = len(network.weights)
+    if len(weights) != count:
+        raise ValueError(
+            f"`weights` must be {count} arrays, one for each weight of the network. "
+            f"Received: {len(weights)} arrays"
+        )
+    network.set_weights(weights)
+    for layer in network._flatten_layers():
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
+
+
 def _build(
     backbone: Any,
     input_shape: tuple[int, int, int],
@@ -259,7 +284,7 @@ def _build(
             x = _wide_resnet(x)
         elif isinstance(backbone, keras.Model):
             body = keras.models.clone_model(backbone)
-            body.set_weights(backbone.get_weights())
+            set_weights(body, backbone.get_weights())
             x = _applied(body, x)
         else:
             body = backbone(input_shape)

@@ -15,6 +15,7 @@ from kdfixmatch_keras import (
 )
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.augmentation.weak import check_images
+from kdfixmatch_keras.backbones import set_weights
 from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.distribution_alignment import DistributionAlignment
 from kdfixmatch_keras.moving_average import warmed_up_decay
@@ -195,7 +196,7 @@ class FixMatch(keras.Model):
         self.teacher = keras.models.clone_model(student)
         self.teacher.name = f"{student.name}_teacher"
         # Through numpy: JAX would otherwise share the buffers of both networks.
-        self.teacher.set_weights(student.get_weights())
+        set_weights(self.teacher, student.get_weights())
         self.teacher.trainable = False
         self.num_updates = self.add_weight(
             shape=(), initializer="zeros", dtype="int32", trainable=False, name="t"
@@ -452,10 +453,10 @@ class FixMatch(keras.Model):
         for student, teacher in zip(
             self.student.weights, self.teacher.weights, strict=True
         ):
-            teacher.assign(
-                ops.cast(teacher, "float32") * decay
-                + ops.cast(student, "float32") * (1.0 - decay)
-            )
+            average = ops.cast(teacher, "float32")
+            change = ops.cast(student, "float32") - average
+            # In this form, weights that do not change are not changed by rounding.
+            teacher.assign(average + change * (1.0 - decay))
 
     @staticmethod
     def passes_per_batch(num_labeled: int, num_unlabeled: int) -> int:
@@ -501,8 +502,8 @@ class FixMatch(keras.Model):
                 other.teacher.get_weights(), self.student.get_weights(), strict=True
             )
         ]
-        self.student.set_weights(weights)
-        self.teacher.set_weights(weights)
+        set_weights(self.student, weights)
+        set_weights(self.teacher, weights)
 
     def embedder(self) -> keras.Model:
         """The teacher as a model from uint8 images to embeddings and logits."""

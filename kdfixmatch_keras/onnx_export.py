@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras._version import __version__
+from kdfixmatch_keras.backbones import set_weights
 
 # The first opset whose Resize can smooth before it reduces, and its IR version.
 _OPSET = 18
@@ -163,7 +164,7 @@ def _in_float32(network: keras.Model) -> keras.Model:
         return type(layer).from_config(_without_half_precision(layer.get_config()))
 
     clone = keras.models.clone_model(network, clone_function=copy, recursive=True)
-    clone.set_weights(network.get_weights())
+    set_weights(clone, network.get_weights())
     return clone
 
 

@@ -1446,6 +1446,12 @@ NETWORK_ROWS = [
         "weights='{here}/file'",
     ),
     (
+        "backbones.set_weights",
+        lambda g: backbones.set_weights(build_network(), []),
+        ValueError,
+        "arrays, one for each weight of the network. Received: 0 arrays",
+    ),
+    (
         "backbones.seeded",
         lambda g: backbones.seeded("x").__enter__(),
         ValueError,

@@ -369,3 +369,28 @@ def test_keras_cv_augmentation_loads_in_a_fresh_process(
     np.testing.assert_allclose(
         np.load(tmp_path / "answer.npy"), model.predict(images), atol=1e-6
     )
+
+
+def test_all_networks_normalize_as_the_backbone_does(tiny_images, tmp_path):
+    """Of which Keras's own copies, of models and of weights, know nothing."""
+    images, labels = tiny_images
+    normalization = keras.layers.Normalization()
+    normalization.adapt(images / 127.5 - 1.0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(normalization(inputs))
+    model = train(images, labels, backbone=keras.Model(inputs, x), weights=None)
+    model.inner.fit(images, labels, epochs=20, verbose=0)
+    for network in (model.outer.teacher, model.inner.student, model.inner.teacher):
+        (found,) = (
+            layer
+            for layer in network._flatten_layers()
+            if isinstance(layer, keras.layers.Normalization)
+        )
+        for name in ("mean", "variance"):
+            np.testing.assert_array_equal(
+                keras.ops.convert_to_numpy(getattr(found, name)),
+                keras.ops.convert_to_numpy(getattr(normalization, name)),
+            )
+    model.save(tmp_path / "model.zip")
+    loaded = KDFixMatch.load(tmp_path / "model.zip")
+    np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
