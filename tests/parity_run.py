@@ -13,6 +13,8 @@ import numpy as np
 from keras.src.backend.common import dtypes
 
 from kdfixmatch_keras import KDFixMatch, backbones, export_process
+from kdfixmatch_keras.augmentation import OPERATION_NAMES
+from kdfixmatch_keras.augmentation.rand_augment import apply_dealt_operations
 from kdfixmatch_keras.batches import FixMatchBatches
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.optimizers import build_optimizer
@@ -172,6 +174,26 @@ def steps(folder):
     np.savez(folder / f"{keras.backend.backend()}.npz", **found)
 
 
+def forward(folder):
+    """Writes the logits of a deep network, and strong views of given draws."""
+    rng = np.random.default_rng(5)
+    network = backbones.build_network("wide_resnet_28_2", (32, 32, 3), 3)
+    draw_weights(network)
+    pixels = rng.integers(0, 256, (8, 32, 32, 3), np.uint8)
+    found = {"logits": network.predict(pixels, verbose=0)}
+    pixels, _ = images(NUM_UNLABELED, seed=6)
+    num_slots = -(-NUM_UNLABELED // len(OPERATION_NAMES)) * len(OPERATION_NAMES)
+    slots = rng.permuted(np.tile(np.arange(num_slots, dtype=np.int32), (2, 1)), axis=1)
+    views = apply_dealt_operations(
+        keras.ops.convert_to_tensor(pixels),
+        keras.ops.convert_to_tensor(slots),
+        keras.ops.convert_to_tensor(rng.random((2, num_slots), np.float32)),
+    )
+    found["pixels"] = pixels
+    found["randaugment"] = keras.ops.convert_to_numpy(views)
+    np.savez(folder / f"{keras.backend.backend()}.npz", **found)
+
+
 def save(folder):
     """Writes a trained model, what it predicts, and a SavedModel."""
     name = keras.backend.backend()
@@ -223,4 +245,5 @@ def load(folder):
 
 
 if __name__ == "__main__":
-    {"steps": steps, "save": save, "load": load}[sys.argv[1]](Path(sys.argv[2]))
+    parts = {"steps": steps, "forward": forward, "save": save, "load": load}
+    parts[sys.argv[1]](Path(sys.argv[2]))

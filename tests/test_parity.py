@@ -68,15 +68,24 @@ def on_each(backends, *command, log):
     assert not failed, "\n".join(logs)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """`{backend: {name: array}}` of ten steps."""
-    folder = tmp_path_factory.mktemp("steps")
-    script = ROOT / "tests" / "parity_run.py"
-    on_each(ENVIRONMENTS, script, "steps", folder, log=folder)
+def written(what, folder):
+    """`{backend: {name: array}}` of what a part of `parity_run.py` writes."""
+    on_each(ENVIRONMENTS, ROOT / "tests" / "parity_run.py", what, folder, log=folder)
     return {
         backend: dict(np.load(folder / f"{backend}.npz")) for backend in ENVIRONMENTS
     }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What came of ten steps."""
+    return written("steps", tmp_path_factory.mktemp("steps"))
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory):
+    """What came of one pass forward."""
+    return written("forward", tmp_path_factory.mktemp("forward"))
 
 
 def of_case(arrays, *case):
@@ -109,6 +118,23 @@ def test_the_steps_have_something_to_differ_in(trained):
         assert found["logs/unlabeled_loss"].max() > 0.1, case
         if case[-1] == "inner":
             assert 0.05 < found["logs/trusted_share"].max() < 1.0, case
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_a_wide_resnet_predicts_the_same(passed, backend):
+    """Its logits: with weights at random, probabilities are next to 0 and 1."""
+    expected = passed["tensorflow"]["logits"]
+    assert expected.std(axis=0).max() > 1.0
+    limit = LIMIT * np.abs(expected).max()
+    np.testing.assert_allclose(passed[backend]["logits"], expected, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_strong_views_of_the_same_draws_are_the_same(passed, backend):
+    """But for a pixel that rounding moves by a gray level, or across an edge."""
+    expected = passed["tensorflow"]["randaugment"]
+    assert (expected != passed["tensorflow"]["pixels"]).mean() > 0.5
+    assert (passed[backend]["randaugment"] != expected).mean() < 1e-3
 
 
 @pytest.fixture(scope="module")
