@@ -13,7 +13,9 @@ app = typer.Typer(
     help="Image classifiers from a few labels and many unlabeled images.\n\n"
     "Start with [bold]kdfixmatch demo[/bold], or with your own images: "
     "[bold]kdfixmatch train --help[/bold].",
-    epilog="Exit codes: 0 all went well, 1 images, labels, a run or the value of an "
+    epilog="Keras runs on TensorFlow, or on what the environment variable "
+    "KERAS_BACKEND says: jax or torch.\n\n"
+    "Exit codes: 0 all went well, 1 images, labels, a run or the value of an "
     "option cannot be used, 2 there is no such command or option, 130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
