@@ -22,6 +22,7 @@ from kdfixmatch_keras import (
     validation,
 )
 from kdfixmatch_keras import batches as image_batches
+from kdfixmatch_keras.allocator import freed_memory_kept
 from kdfixmatch_keras.backend import devices, processes
 from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch, check_strong_views
@@ -300,7 +301,7 @@ class ImageClassifier:
             last = [state.callback(network, epochs, history)]
             keep = state.save_diverged
         watch = TrainingWatch(network, data.labeled, keep)
-        with devices.shared_by_us():
+        with devices.shared_by_us(), freed_memory_kept():
             added = network.fit(
                 backend.feed(batches),
                 epochs=epochs,
@@ -376,11 +377,12 @@ class ImageClassifier:
         Raises:
             MemoryError: They do not fit into memory.
         """
-        with memory.needed_for(
+        needed = memory.needed_for(
             f"Labeling {len(data.unlabeled):,} images with embeddings of "
             f"{self.embedding_dim:,} dimensions",
             "A smaller `embedding_dim` or `image_size` needs less.",
-        ):
+        )
+        with needed, freed_memory_kept():
             outputs = image_batches.predict(
                 network.embedder(), data.unlabeled, verbose=verbose
             )

@@ -2100,6 +2100,7 @@ PUBLIC = (
 # No user calls what is in these; it is called by what the table has, which says no
 # first. Those of a class that the package exports are found with the package.
 INNER = {
+    "allocator",
     "array_validation",
     "backend",
     "callbacks",
