@@ -122,9 +122,9 @@ def run(settings, fit):
     import numpy as np
 
     model = new_model(**settings)
-    stage = os.environ.get("KILLED_IN")
-    if stage:
-        fit = fit | {"callbacks": {stage: [killing()]}}
+    for ending, end in {"KILLED_IN": kill, "RAISES_IN": fail}.items():
+        if os.environ.get(ending):
+            fit = fit | {"callbacks": {os.environ[ending]: [at_second_epoch(end)]}}
     epochs = []
     if "callbacks" not in fit:
         noting = keras.callbacks.LambdaCallback(
@@ -166,19 +166,27 @@ def run(settings, fit):
     return model, found
 
 
-def killing():
-    """A callback that kills this process in the second step of the second epoch."""
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise ValueError("A callback of one's own.")
+
+
+def at_second_epoch(end):
+    """A callback that calls this in the second step of the second epoch."""
     import keras
 
     epochs = []
 
-    def kill(step, logs=None):
+    def on_step(step, logs=None):
         if step == 1 and len(epochs) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
 
     return keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: epochs.append(epoch),
-        on_train_batch_begin=kill,
+        on_train_batch_begin=on_step,
     )
 
 

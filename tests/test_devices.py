@@ -151,18 +151,19 @@ def test_of_the_distributions_of_keras_only_that_of_data_is_taken():
         devices.check(batch_size=4)
 
 
-def run_together(folder, runs, killed=None, killed_in=""):
-    """Two processes with a device each; what they said, and what came of the runs."""
+def run_together(folder, runs, ending=None):
+    """Two processes with a device each; what they said, and what came of the runs.
+
+    The second has the environment variable `ending`, for its inner network.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     running = []
     for number in range(2):
         (folder / str(number)).mkdir(parents=True)
-        # The other gets the same time-outs.
-        environment = {} if killed is None else {"KILLED_IN": ""}
-        if number == killed:
-            environment["KILLED_IN"] = killed_in
+        # Both get the same time-outs.
+        environment = {ending: "" if number == 0 else "inner"} if ending else {}
         devices_of_it = f"{number}/2@{port}"
         arguments = devices_of_it, folder / str(number), json.dumps(runs)
         running.append(start("jax", *arguments, **environment))
@@ -204,15 +205,17 @@ def test_two_processes_do_what_one_does(on_one, tmp_path):
             np.testing.assert_array_equal(value, second[name][key], err_msg=key)
 
 
+@pytest.mark.parametrize("ending", ["KILLED_IN", "RAISES_IN"])
 @pytest.mark.jax
-def test_a_process_that_is_killed_ends_the_other_and_both_go_on(on_one, tmp_path):
+def test_a_process_that_ends_ends_the_other_and_both_go_on(on_one, tmp_path, ending):
     run = RUNS["flexmatch"]
     fit = run["fit"] | {"run_dir": str(tmp_path / "run")}
     runs = {"flexmatch": run | {"fit": fit}}
-    said, (first, second) = run_together(
-        tmp_path / "killed", runs, killed=1, killed_in="inner"
-    )
-    assert second["flexmatch"] == {}
+    said, (first, second) = run_together(tmp_path / "ended", runs, ending)
+    if ending == "KILLED_IN":
+        assert second["flexmatch"] == {}
+    else:
+        assert str(second["flexmatch"]["error"]) == "A callback of one's own."
     assert "error" in first["flexmatch"], said
     message = str(first["flexmatch"]["error"])
     assert message.startswith("One of the processes of this training has ended")

@@ -4,7 +4,10 @@ They come from `jax.distributed`, and call the same functions in the same order:
 one of them waits for, the others take part in.
 """
 
+import atexit
 import contextlib
+import faulthandler
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -24,6 +27,9 @@ _SIGNS = (
     "unavailable",
     "deadline_exceeded",
 )
+
+# How many seconds a process waits for the others at its end, when it has failed.
+_PATIENCE = 5.0
 
 AGAIN = "Start all of them again."
 ONE_FOLDER = "`run_dir` must be one folder that all of them see as it is."
@@ -104,6 +110,9 @@ def check_same(what: str, number: int, remedy: str) -> None:
 def ending_together(remedy: str) -> Iterator[None]:
     """Makes a sentence of what JAX raises where another process is gone.
 
+    After any error in it, this process ends within seconds of its last line, which is
+    what tells the others.
+
     Args:
         remedy: A sentence.
 
@@ -117,10 +126,30 @@ def ending_together(remedy: str) -> Iterator[None]:
 
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except BaseException as error:
+        # JAX's own is registered by now, and those registered later run earlier.
+        atexit.unregister(_end_soon)
+        atexit.register(_end_soon)
         message = str(error).lower()
-        if not any(sign in message for sign in _SIGNS):
+        if not isinstance(error, jax.errors.JaxRuntimeError) or not any(
+            sign in message for sign in _SIGNS
+        ):
             raise
         raise RuntimeError(
             f"One of the processes of this training has ended. {remedy}"
         ) from error
+    # All have taken part in this: an error before it was one of all.
+    atexit.unregister(_end_soon)
+
+
+def _end_soon() -> None:
+    """Bounds how long JAX waits at the end of this process.
+
+    It waits for minutes for the others to end too, which meanwhile wait for what this
+    process does not send them any more.
+    """
+    # It needs no thread of Python's, which may not be had so late.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=nowhere)
+    # That leaves out what Python does last.
+    print(end="", flush=True)
