@@ -3,8 +3,9 @@
     python device_runs.py DEVICES FOLDER RUNS
 
 DEVICES is their number, or `process/processes@port`, of processes with one each.
-RUNS is JSON: `{name: {"settings": {...}, "fit": {...}}}`. What came of each is written
-to FOLDER as `name.npz`. Keras runs on KERAS_BACKEND.
+RUNS is JSON: `{name: {"settings": {...}, "fit": {...}, "kept": false}}`. What came of
+each is written to FOLDER as `name.npz`; the model, if it is to be kept, as `name_saved`
+and `name_exported`. Keras runs on KERAS_BACKEND.
 """
 
 import contextlib
@@ -113,7 +114,8 @@ def new_model(batch_norm=False, method="KDFixMatch", **settings):
         kind = kdfixmatch_keras.KDFixMatch
     else:
         kind = getattr(baselines, method)
-    return kind(backbone(batch_norm), **common | settings)
+    common["backbone"] = backbone(batch_norm)
+    return kind(**common | settings)
 
 
 def run(settings, fit):
@@ -219,6 +221,9 @@ def main():
                 models[name], found[name] = run(
                     arguments.get("settings", {}), arguments.get("fit", {})
                 )
+                if arguments.get("kept"):
+                    models[name].save(Path(folder, f"{name}_saved"))
+                    models[name].export(Path(folder, f"{name}_exported"))
             except (RuntimeError, ValueError) as error:
                 found[name] = {"error": str(error)}
     for name, model in models.items() if "@" not in count else ():

@@ -8,15 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import device_runs
 import keras
 import numpy as np
 import pytest
 
-from kdfixmatch_keras import backend, baselines
+from kdfixmatch_keras import KDFixMatch, backend, baselines
 from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.classifier import resolve_precision
 
-SCRIPT = Path(__file__).with_name("device_runs.py")
+SCRIPT = Path(device_runs.__file__)
 RUNS = {
     "flexmatch": {
         "settings": {"clustering": "dec", "tau": 0.42, "tau_inner": 0.9},
@@ -251,6 +252,31 @@ def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
     assert two.pop("epochs").tolist() == [1]
     for name, value in one.items():
         np.testing.assert_array_equal(value, two[name], err_msg=name)
+
+
+@pytest.mark.tensorflow
+def test_what_replicas_trained_with_the_default_augmentation_is_saved_and_exported(
+    tmp_path,
+):
+    import tensorflow as tf
+
+    settings = {
+        "backbone": "small_cnn",
+        "weak_augmentation": "flip_shift",
+        "strong_augmentation": "randaugment",
+    }
+    fit = {"epochs": 1, "steps_per_epoch": 2}
+    runs = {"kept": {"settings": settings, "fit": fit, "kept": True}}
+    said = start("tensorflow", 2, tmp_path, json.dumps(runs)).communicate()[0]
+    live = load(tmp_path, "kept")
+    assert "predicted" in live, (said, live)
+    images, _ = device_runs.images(41, 2)
+    saved = KDFixMatch.load(tmp_path / "kept_saved").predict(images, batch_size=16)
+    exported = tf.saved_model.load(str(tmp_path / "kept_exported"))
+    served = exported.signatures["serving_default"](images=tf.constant(images))
+    assert live["predicted"].std() > 1e-3
+    for predicted in (saved, served["probabilities"]):
+        np.testing.assert_allclose(predicted, live["predicted"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
