@@ -8,13 +8,17 @@ import typer
 
 from kdfixmatch_cli.errors import reported
 
+_BACKEND = (
+    "Keras runs on TensorFlow, or on what the environment variable KERAS_BACKEND says: "
+    "jax or torch."
+)
+
 app = typer.Typer(
     name="kdfixmatch",
     help="Image classifiers from a few labels and many unlabeled images.\n\n"
     "Start with [bold]kdfixmatch demo[/bold], or with your own images: "
     "[bold]kdfixmatch train --help[/bold].",
-    epilog="Keras runs on TensorFlow, or on what the environment variable "
-    "KERAS_BACKEND says: jax or torch.\n\n"
+    epilog=f"{_BACKEND}\n\n"
     "Exit codes: 0 all went well, 1 images, labels, a run or the value of an "
     "option cannot be used, 2 there is no such command or option, 130 interrupted.",
     rich_markup_mode="rich",
@@ -53,7 +57,7 @@ def _command(example: str) -> Callable[[Callable[..., None]], Callable[..., None
     """Makes a command of a function, with an example under its help."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        return app.command(epilog=f"Example: [bold]{example}[/bold]")(
+        return app.command(epilog=f"{_BACKEND}\n\nExample: [bold]{example}[/bold]")(
             reported(function)
         )
 
