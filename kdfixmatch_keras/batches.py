@@ -56,9 +56,12 @@ class FixMatchBatches(keras.utils.PyDataset):
     """Batches for `FixMatch`, in the layout its docstring gives.
 
     A batch depends on the seed, the epoch and the step alone: it can be drawn twice,
-    out of order or by another process, and a run resumes at any epoch. Set `workers` to
-    read them in as many threads. Pass `shuffle=False` to `fit`, and
-    `self.epoch_callback()` among its callbacks.
+    out of order or by another process, and a run resumes at any epoch. Pass
+    `shuffle=False` to `fit`, and `self.epoch_callback()` among its callbacks.
+
+    Set `workers` to read them in as many threads. With an augmentation layer of your
+    own, first call the model on one batch, `model(batches[0][0])`: on JAX and PyTorch,
+    Keras gives a model that is not yet built the first batches in another order.
 
     Args:
         labeled: Labeled images, `n` of them.
