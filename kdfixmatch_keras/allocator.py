@@ -15,7 +15,7 @@ from collections.abc import Iterator
 _MIB = 1 << 20
 # Parameters of `mallopt`, from malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
-# Nothing is mapped by itself, and little is handed back.
+# No block is mapped by itself where that can be helped, and little is handed back.
 _KEEPING = {_MMAP_MAX: 0, _TOP_PAD: 64 * _MIB, _TRIM_THRESHOLD: (1 << 31) - 1}
 # The defaults; of the thresholds, what the library raises them to by itself where such
 # large blocks are freed.
@@ -37,7 +37,10 @@ def freed_memory_kept() -> Iterator[None]:
     """Keeps freed memory in the process, and hands it back at the end.
 
     Does nothing where the C library is not that of GNU, or where an environment
-    variable has set its allocator up.
+    variable (`MALLOC_...`, `GLIBC_TUNABLES`) has set its allocator up. The settings
+    cannot be read: at the end they are those that the library arrives at by itself
+    where large blocks are freed, and not what the process may have chosen by `mallopt`.
+    What is allocated meanwhile and kept is handed back when a later use ends.
     """
     global _inside
     library = _gnu_library()

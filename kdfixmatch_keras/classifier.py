@@ -377,12 +377,11 @@ class ImageClassifier:
         Raises:
             MemoryError: They do not fit into memory.
         """
-        needed = memory.needed_for(
+        with memory.needed_for(
             f"Labeling {len(data.unlabeled):,} images with embeddings of "
             f"{self.embedding_dim:,} dimensions",
             "A smaller `embedding_dim` or `image_size` needs less.",
-        )
-        with needed, freed_memory_kept():
+        ):
             outputs = image_batches.predict(
                 network.embedder(), data.unlabeled, verbose=verbose
             )

@@ -5,6 +5,7 @@ Reference:
       ICML 2016, [arXiv 1511.06335](https://arxiv.org/abs/1511.06335)
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,8 +20,8 @@ from kdfixmatch_keras.dense_layers import Adam, Array, DenseLayers, Momentum
 
 _PRETRAINING_LEARNING_RATE = 3e-3
 _KMEANS_RESTARTS = 20
-# Samples that the first centroids come from, evenly spread over all of them.
-_KMEANS_SAMPLES = 20_000
+# Samples that the first centroids come from, at least, and for each cluster.
+_KMEANS_SAMPLES, _KMEANS_SAMPLES_PER_CLUSTER = 20_000, 20
 # Rows encoded at once; bounds the (rows, clusters, latent_dim) array of differences.
 _ROWS_PER_CALL = 2048
 _SMALLEST_PROBABILITY = 1e-12
@@ -185,6 +186,13 @@ def derive_seeds(seed: int | None, count: int) -> list[int]:
     return [int(s) >> 1 for s in sequence.generate_state(count)]
 
 
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One thread for matrices too, and no warning: NaN is looked for in the results."""
+    with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore"):
+        yield
+
+
 def one_thread() -> Any:
     """A context in which scikit-learn adds in one order, and so to the same bits.
 
@@ -198,8 +206,8 @@ def _index_batches(
 ) -> Iterator[NDArray[np.int64]]:
     """Yields batches of shuffled indices for ever.
 
-    A batch may reach over the end of an epoch into the next permutation. So all
-    batches have one size, and the training step is compiled once.
+    A batch may reach over the end of an epoch into the next permutation, so that all
+    have one size.
     """
     size = min(batch_size, count)
     pool = generator.permutation(count)
@@ -217,8 +225,8 @@ class DeepEmbeddedClustering:
        mean square is 1 as in the paper; shifting or scaling them changes nothing.
     2. A symmetric autoencoder is trained on them: all layers at once with Adam,
        where the paper stacks denoising autoencoders layer by layer.
-    3. k-means (20 restarts) on the latent representations, of at most 20,000 samples,
-       gives the centroids.
+    3. k-means (20 restarts) on the latent representations gives the centroids; from
+       20,000 samples (or 20 for each cluster) drawn at random where there are more.
     4. Encoder and centroids minimise `KL(P || Q)` by stochastic gradient descent
        with momentum 0.9, averaged over the batch. `P` is recomputed over all samples
        every `update_interval` steps, until hardly any assignment changes.
@@ -227,8 +235,8 @@ class DeepEmbeddedClustering:
     steps), whose inputs were pixels: what is clustered here is the embedding of a
     network that has been trained already.
 
-    All of it computes with NumPy in float32 and on one thread, so that the result
-    depends neither on the backend of Keras nor on the number of cores, and draws
+    All of it computes with NumPy in float32 and on one thread, so that the clusters
+    depend neither on the backend of Keras nor on the number of cores, and draws
     nothing from a global random generator.
 
     Args:
@@ -335,8 +343,7 @@ class DeepEmbeddedClustering:
         self._center, self._scale = x.center, x.scale
         layers_seed, order_seed, kmeans_seed = derive_seeds(self.seed, 3)
         order = np.random.default_rng(order_seed)
-        # What diverges ends as NaN, which is looked for.
-        with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore"):
+        with _alone():
             self._encoder = self._pretrain(x, np.random.default_rng(layers_seed), order)
             self.centroids = self._first_centroids(self._encoder, x, kmeans_seed)
             return self._refine(self._encoder, self.centroids, x, order)
@@ -365,7 +372,8 @@ class DeepEmbeddedClustering:
                 f"`fit_predict`. Received: z.shape={array.shape}"
             )
         standardized = _Standardized(array, self._center, self._scale)
-        return _in_chunks(self._encoder, standardized)
+        with _alone():
+            return _in_chunks(self._encoder, standardized)
 
     def _pretrain(
         self,
@@ -398,8 +406,13 @@ class DeepEmbeddedClustering:
     def _first_centroids(
         self, encoder: DenseLayers, x: "_Standardized", seed: int
     ) -> Array:
-        count = min(len(x), _KMEANS_SAMPLES)
-        latent = _in_chunks(encoder, x, np.arange(count) * len(x) // count)
+        count = max(_KMEANS_SAMPLES, _KMEANS_SAMPLES_PER_CLUSTER * self.num_clusters)
+        rows = None
+        if len(x) > count:
+            # At random: at a fixed distance, classes in turn would be left out.
+            chosen = np.random.default_rng(seed).choice(len(x), count, replace=False)
+            rows = np.sort(chosen)
+        latent = _in_chunks(encoder, x, rows)
         _check_finite(latent)
         kmeans = KMeans(self.num_clusters, n_init=_KMEANS_RESTARTS, random_state=seed)
         return np.asarray(kmeans.fit(latent).cluster_centers_, np.float32)

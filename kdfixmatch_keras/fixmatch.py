@@ -453,10 +453,10 @@ class FixMatch(keras.Model):
         for student, teacher in zip(
             self.student.weights, self.teacher.weights, strict=True
         ):
-            average = ops.cast(teacher, "float32")
-            change = ops.cast(student, "float32") - average
-            # In this form, weights that do not change are not changed by rounding.
-            teacher.assign(average + change * (1.0 - decay))
+            latest = ops.cast(student, "float32")
+            distance = latest - ops.cast(teacher, "float32")
+            # In this form, neither weights that do not change nor a decay of 0 round.
+            teacher.assign(latest - distance * decay)
 
     @staticmethod
     def passes_per_batch(num_labeled: int, num_unlabeled: int) -> int:

@@ -104,7 +104,7 @@ def test_trials(scripts, make_page, tiny_backbone):
     # Without oneDNN, TensorFlow has no such convolution on a CPU.
     found["seconds"].pop("channels_first", None)
     text = make_page(trials=[{**STEP, **found}])
-    assert row_of(text, "channels before pixels") == ["not computed"]
+    assert row_of(text, "channels before pixels") == ["not measured"]
 
 
 @pytest.mark.tensorflow
@@ -285,6 +285,7 @@ def test_a_quick_look_measures_every_part(scripts):
         steps=None,
         precision=["float32"],
         data_dir=None,
+        targeted=False,
     )
     assert set(plan.PARTS) == set(page.PARTS)
     quick = {part: plan.jobs(part, options) for part in plan.PARTS}
@@ -294,6 +295,9 @@ def test_a_quick_look_measures_every_part(scripts):
     full = {part: plan.jobs(part, options) for part in plan.PARTS}
     assert max(job["count"] for job in full["trusted"]) == 1_000_000
     assert {job["data"] for job in full["whole"]} == {"digits", "cifar10"}
+    assert "targeted" not in full["whole"][0]["methods"]
+    options.targeted = True
+    assert "targeted" in plan.jobs("whole", options)[0]["methods"]
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)

@@ -191,6 +191,16 @@ def test_teacher_is_the_warmed_up_average(tiny_student, tiny_images, ema_decay):
         )
 
 
+def test_a_decay_of_0_makes_the_teacher_the_student(tiny_student, tiny_images):
+    network = quick(tiny_student(), ema_decay=0)
+    network.compile(keras.optimizers.Adam(0.01))
+    fit(network, batches_of(tiny_images))
+    for student, teacher in zip(
+        network.student.get_weights(), network.teacher.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(teacher, student)
+
+
 def test_teacher_is_not_trained(tiny_student, tiny_images):
     network = quick(tiny_student())
     network.compile("adam")

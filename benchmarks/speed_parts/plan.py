@@ -68,8 +68,8 @@ def jobs(part: str, options: argparse.Namespace) -> list[Job]:
 
     Args:
         part: One of `PARTS`.
-        options: `quick`, `repeats`, `networks`, `precision` and `data_dir` of the
-            command line.
+        options: `quick`, `repeats`, `networks`, `precision`, `targeted` and `data_dir`
+            of the command line.
     """
     found: list[Job] = _JOBS[part](options)
     return found
@@ -184,7 +184,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
-            "methods": WHOLE[:2] if options.quick else WHOLE,
+            "methods": WHOLE if options.targeted else WHOLE[:2],
             "epochs": 2 if options.quick else None,
             "steps_per_epoch": None,
         }

@@ -43,7 +43,8 @@ _TRIALS = """\
 Seconds of what could be done over those of what is done: above 1, it is slower. Batch
 norms that are folded into convolutions are timed as if they cost nothing, without
 folding them anew after each step. Layouts: one convolution of 32 channels, forward and
-backward. Memory freed: eight passes, against eight that keep what they free."""
+backward. Memory freed: eight passes, against eight that keep what they free. Not
+measured: what TensorFlow cannot compute on that processor."""
 
 _TRIED = {
     "mixed_float16": ("student", "student's pass in mixed_float16"),
@@ -151,7 +152,7 @@ def trials(results: Results) -> str:
             *(
                 spread(ratios(result["seconds"][name], result["seconds"][base]))
                 if name in result["seconds"]
-                else "not computed"
+                else "not measured"
                 for result in results
             ),
         ]
