@@ -257,6 +257,7 @@ def set_weights(network: keras.Model, weights: Sequence[Any]) -> None:
             f"Received: {len(weights)} arrays"
         )
     network.set_weights(weights)
+    # `layers` leaves out those of models inside the model.
     for layer in network._flatten_layers():
         if isinstance(layer, layers.Normalization):
             layer.finalize_state()

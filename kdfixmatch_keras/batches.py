@@ -61,7 +61,8 @@ class FixMatchBatches(keras.utils.PyDataset):
 
     Set `workers` to read them in as many threads. With an augmentation layer of your
     own, first call the model on one batch, `model(batches[0][0])`: on JAX and PyTorch,
-    Keras gives a model that is not yet built the first batches in another order.
+    Keras reads batches to build a model that is not yet built, and gives them to it
+    once more, so that all that follow come too late.
 
     Args:
         labeled: Labeled images, `n` of them.

@@ -105,8 +105,8 @@ def state_of(network):
     }
 
 
-def train(backbone, threshold, stage):
-    """Ten steps of a network of one stage; all that happened in them."""
+def train(backbone, threshold, stage, num_steps=NUM_STEPS):
+    """Some steps of a network of one stage; all that happened in them."""
     labeled, labels = images(12, seed=1)
     unlabeled, true_labels = images(NUM_UNLABELED, seed=2)
     student = backbones.build_network(backbone, SHAPE, 3, embedding_dim=16)
@@ -136,7 +136,7 @@ def train(backbone, threshold, stage):
         seed=3,
     )
     logs = []
-    for step in range(NUM_STEPS):
+    for step in range(num_steps):
         # Or they would be means over all steps so far.
         network.reset_metrics()
         logs.append(network.train_on_batch(*batches[step], return_dict=True))
@@ -161,8 +161,13 @@ def compute_in_float64():
 
 
 def steps(folder):
-    """Writes ten steps of each case."""
-    found = {}
+    """Writes ten steps of each case, and the first of `small_cnn` in float32."""
+    first = train("small_cnn", "fixed", "inner", num_steps=1)
+    found = {
+        f"first/{name}": value
+        for name, value in first.items()
+        if name.startswith("logs/")
+    }
     for network, threshold, stage in CASES:
         if network == "smooth_cnn":
             arrays = train(smooth_cnn, threshold, stage)

@@ -354,6 +354,21 @@ def test_every_sample_is_drawn_equally_often_in_batches_of_one_size():
     np.testing.assert_array_equal(np.bincount(np.concatenate(drawn)), np.full(10, 2))
 
 
+def test_computes_in_float32_under_a_mixed_policy():
+    z, _ = blobs(n=130, spread=4.0)
+    reference = quick()
+    expected = reference.fit_predict(z)
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_float16")
+        model = quick()
+        clusters = model.fit_predict(z)
+    finally:
+        keras.config.set_dtype_policy(before)
+    np.testing.assert_array_equal(clusters, expected)
+    np.testing.assert_array_equal(model.centroids, reference.centroids)
+
+
 def test_divergence_is_an_error_with_advice():
     with pytest.raises(ValueError, match="Lower `learning_rate`"):
         quick(learning_rate=1e30, pretrain_epochs=0).fit_predict(blobs(spread=5.0)[0])

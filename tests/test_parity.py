@@ -121,6 +121,16 @@ def test_the_steps_have_something_to_differ_in(trained):
 
 
 @pytest.mark.parametrize("backend", OTHERS)
+def test_small_cnn_has_the_same_losses_in_its_first_step(trained, backend):
+    """In float32, where its later steps may part."""
+    expected = of_case(trained["tensorflow"], "first")
+    found = of_case(trained[backend], "first")
+    assert found.keys() == expected.keys() != set()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=LIMIT, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
 def test_a_wide_resnet_predicts_the_same(passed, backend):
     """Its logits: with weights at random, probabilities are next to 0 and 1."""
     expected = passed["tensorflow"]["logits"]
