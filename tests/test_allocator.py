@@ -1,74 +1,47 @@
-import ctypes
+import json
 import os
 import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from kdfixmatch_keras.allocator import freed_memory_kept
-
-resource = pytest.importorskip("resource")
-
-BYTES = 48 << 20
-ROUNDS = 8
+SCRIPT = Path(__file__).with_name("allocator_run.py")
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="elsewhere there is nothing to set"
 )
 
 
-@pytest.fixture(autouse=True)
-def unchosen(monkeypatch):
-    for name in os.environ:
-        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")):
-            monkeypatch.delenv(name)
-
-
-def pages_cleared():
-    """How often the system gives a page for blocks that are used and freed in turn."""
-    library = ctypes.CDLL(None)
-    library.malloc.restype = ctypes.c_void_p
-    library.malloc.argtypes = [ctypes.c_size_t]
-    library.free.argtypes = [ctypes.c_void_p]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(ROUNDS):
-        block = library.malloc(BYTES)
-        ctypes.memset(block, 1, BYTES)
-        library.free(block)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def pages(what):
+    """Pages that the system clears meanwhile, in a process whose heap is new."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))
+    }
+    command = [sys.executable, SCRIPT, what]
+    return json.loads(subprocess.check_output(command, env=environment))
 
 
 def test_what_is_freed_is_used_again_and_handed_back_at_the_end():
-    outside = pages_cleared()
-    with freed_memory_kept():
-        pages_cleared()
-        assert pages_cleared() < outside / ROUNDS
-        held = resident()
-    assert resident() < held - BYTES / 2
-    assert pages_cleared() > outside / 2
+    found = pages("once")
+    assert found["inside"] < found["outside"] / found["rounds"]
+    assert found["blocks_handed_back"] > 1 / 2
+    assert found["afterwards"] > found["outside"] / 2
 
 
 def test_of_two_uses_at_once_the_last_to_end_hands_it_back():
-    outside = pages_cleared()
-    with freed_memory_kept():
-        with freed_memory_kept():
-            pages_cleared()
-        assert pages_cleared() < outside / ROUNDS
+    found = pages("nested")
+    assert found["inside"] < found["outside"] / found["rounds"]
 
 
-def test_what_the_user_chose_is_left_alone(monkeypatch):
-    outside = pages_cleared()
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
-    with freed_memory_kept():
-        assert pages_cleared() > outside / 2
+def test_what_the_user_chose_is_left_alone():
+    found = pages("chosen")
+    assert found["inside"] > found["outside"] / 2
 
 
 def test_an_error_ends_it_too():
-    outside = pages_cleared()
-    with pytest.raises(KeyError), freed_memory_kept():
-        raise KeyError
-    assert pages_cleared() > outside / 2
+    found = pages("error")
+    assert found["afterwards"] > found["outside"] / 2
