@@ -2,7 +2,7 @@
 
 python benchmarks/speed.py --output benchmarks/results/speed --data-dir FOLDER
 
-measures, in one process after the other:
+measures, each figure in a process of its own:
 
 - `step`: `fit` against the bare networks of a FixMatch step on tensors in memory;
 - `augmentation`: RandAugment and Cutout against KerasCV, Keras and Pillow;
@@ -16,9 +16,11 @@ measures, in one process after the other:
 
 It writes `speed.json`, with each repeat, and `README.md`, with medians of the ratios of
 each repeat, in an hour or two on two cores. `--quick` is a look at all of it in five
-minutes. Parts that are measured again replace what was there; `--parts` without a name
-writes the page anew. A file `notes.md` in the folder, with a heading `## part` for each
-part, is quoted in the page.
+minutes: in one process, which has no peaks of memory to show, with few repeats and with
+batches so small that what does not depend on them weighs too much. Parts that are
+measured again replace what was there; `--parts` without a name writes the page anew. A
+file `notes.md` in the folder, with a heading `## part` for each part, is quoted in the
+page.
 """
 
 import argparse
@@ -27,7 +29,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +45,34 @@ PRECISIONS = ("float32", "mixed_float16")
 def main() -> int:
     """Measures the parts that are asked for and writes the page."""
     options = _parse()
-    if options.job:
-        _work(json.loads(options.job))
+    if options.tasks:
+        _work(json.loads(options.tasks))
         return 0
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "speed.json"
     content = json.loads(path.read_text()) if path.exists() else {"parts": {}}
-    failed = False
-    for part in options.parts:
-        found, failures = _measure(part, options)
-        failed = failed or failures > 0
-        if found:
-            content["parts"][part] = found
+    failures = 0
+    found: dict[str, dict[str, Any]] = {}
+    for tasks in plan.processes(options):
+        for (part, job), answer, passed in _answers(tasks):
+            print(f"{part}: {_name(job)}: {passed:.0f} s", flush=True)
+            if answer is None:
+                failures += 1
+                continue
+            if part not in found:
+                found[part] = _new_part(part, options, answer["machine"])
+            found[part]["seconds"] = round(found[part]["seconds"] + passed, 1)
+            # The folder is of no interest to others.
+            hidden = ("data_dir", "levels")
+            shown = {name: job[name] for name in job if name not in hidden}
+            found[part]["results"].append({**shown, **answer["result"]})
+            content["parts"][part] = found[part]
             path.write_text(json.dumps(content, indent=1) + "\n")
     notes = options.output / "notes.md"
     text = page.page(content, notes.read_text() if notes.exists() else "")
     (options.output / "README.md").write_text(text)
     print(text)
-    return int(failed)
+    return int(failures > 0)
 
 
 def _parse() -> argparse.Namespace:
@@ -79,42 +93,27 @@ def _parse() -> argparse.Namespace:
         help="KD-FixMatch with strong_views='targeted' too, in `whole`",
     )
     add("--output", type=Path, default=Path("speed_output"), help="folder of the page")
-    add("--job", help=argparse.SUPPRESS)
+    add("--tasks", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _measure(
-    part: str, options: argparse.Namespace
-) -> tuple[dict[str, Any] | None, int]:
-    """Runs the jobs of a part.
-
-    Returns:
-        What they found, or None if no job ended well; and how many did not.
-    """
-    began = time.monotonic()
-    facts: dict[str, Any] = {}
-    results = []
-    jobs = plan.jobs(part, options)
-    for number, job in enumerate(jobs, 1):
-        started = time.monotonic()
-        answer = _run({"module": plan.PARTS[part], **job})
-        passed = time.monotonic() - started
-        print(f"{part}: {number} of {len(jobs)} in {passed:.0f} s", flush=True)
-        if answer is not None:
-            facts = answer["machine"]
-            # The folder is of no interest to others.
-            shown = {k: v for k, v in job.items() if k not in ("data_dir", "levels")}
-            results.append({**shown, **answer["result"]})
-    if not results:
-        return None, len(jobs)
-    found = {
+def _new_part(
+    part: str, options: argparse.Namespace, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """What the page says of a part, without results."""
+    return {
         "command": _command(part, options),
         "commit": machine.commit(),
         "machine": facts,
-        "seconds": round(time.monotonic() - began),
-        "results": results,
+        "seconds": 0.0,
+        "results": [],
     }
-    return found, len(jobs) - len(results)
+
+
+def _name(job: dict[str, Any]) -> str:
+    """What tells a job from the others of its part, for the reader who waits."""
+    names = ("backbone", "side", "what", "count", "data", "seed", "images")
+    return " ".join(str(job[name]) for name in names if name in job) or "all"
 
 
 def _command(part: str, options: argparse.Namespace) -> str:
@@ -130,24 +129,43 @@ def _command(part: str, options: argparse.Namespace) -> str:
     return command + (" --data-dir FOLDER" if options.data_dir else "")
 
 
-def _run(job: dict[str, Any]) -> dict[str, Any] | None:
-    """Runs a job in a process of its own, so that it leaves nothing behind."""
-    command = [sys.executable, __file__, "--job", json.dumps(job)]
+def _answers(
+    tasks: list[plan.Task],
+) -> Iterator[tuple[plan.Task, dict[str, Any] | None, float]]:
+    """Does tasks in a process of their own, so that they leave nothing behind.
+
+    Yields:
+        Each task, what it found or None if it failed, and the seconds it took.
+    """
+    command = [sys.executable, __file__, "--tasks", json.dumps(tasks)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
-    if done.returncode or not lines:
-        print(f"{job} failed:\n{done.stderr}", file=sys.stderr, flush=True)
-        return None
-    found: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
-    return found
+    waiting = list(tasks)
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            if line.startswith(MARK):
+                now = time.monotonic()
+                answer = json.loads(line.removeprefix(MARK))
+                yield waiting.pop(0), answer, now - began
+                began = now
+        if process.wait() or waiting:
+            errors.seek(0)
+            print(f"{waiting} failed:\n{errors.read()}", file=sys.stderr, flush=True)
+    for task in waiting:
+        yield task, None, 0.0
 
 
-def _work(job: dict[str, Any]) -> None:
-    """Does a job in this process and prints what it found."""
-    module = importlib.import_module(f"speed_parts.{job.pop('module')}")
-    answer = {"result": module.measure(job), "machine": machine.facts()}
-    print(MARK + json.dumps(answer), flush=True)
+def _work(tasks: list[plan.Task]) -> None:
+    """Does tasks in this process and prints what each found."""
+    for part, job in tasks:
+        module = importlib.import_module(f"speed_parts.{plan.PARTS[part]}")
+        answer = {"result": module.measure(job), "machine": machine.facts()}
+        print(MARK + json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

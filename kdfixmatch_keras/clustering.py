@@ -27,11 +27,17 @@ SPECTRAL_SAMPLE_LIMIT = 20_000
 """Samples up to which `SpectralClustering` accepts to work."""
 
 _KMEANS_RESTARTS = 20
+# On all samples, restarts cost time in proportion to them, and the more samples there
+# are, the more of them end in the same optimum.
+_KMEANS_SAMPLES_OF_RESTARTS = 50_000
 _SPECTRAL_NEIGHBORS = 10
 
 
 class KMeans:
-    """k-means with 20 restarts, on mini-batches above 20,000 samples.
+    """k-means with restarts, on mini-batches above 20,000 samples.
+
+    There are 20 restarts for up to 2,500 samples and fewer, down to 2, for up to
+    20,000. Of mini-batches, 20 sets of first centroids are compared.
 
     Args:
         num_clusters: Number of clusters, at least 2.
@@ -61,10 +67,13 @@ class KMeans:
         z = check_embeddings(z, self.num_clusters)
         full_batch = len(z) <= KMEANS_FULL_BATCH_LIMIT
         estimator = cluster.KMeans if full_batch else cluster.MiniBatchKMeans
+        restarts = _KMEANS_RESTARTS
+        if full_batch:
+            restarts = min(restarts, max(2, _KMEANS_SAMPLES_OF_RESTARTS // len(z)))
         with one_thread():
             clusters = estimator(
                 self.num_clusters,
-                n_init=_KMEANS_RESTARTS,
+                n_init=restarts,
                 random_state=derive_seeds(self.seed, 1)[0],
             ).fit_predict(z)
         return np.asarray(clusters, np.int32)

@@ -25,6 +25,10 @@ parentheses. Seconds, milliseconds and images per second are medians of their ow
 Compilation is left out where a line does not say otherwise. Each part has the command
 that measures it again; its repeats are in [speed.json](speed.json)."""
 
+_QUICK = """\
+A quick look: bars are those of the full measurement, and what does not depend on the
+size of a batch weighs more in small ones."""
+
 
 def page(content: dict[str, Any], notes: str = "") -> str:
     """The page of all parts that have been measured.
@@ -40,6 +44,8 @@ def page(content: dict[str, Any], notes: str = "") -> str:
         if measured is None:
             continue
         lines = [f"## {title}", "", build(measured["results"]), ""]
+        if "--quick" in measured["command"]:
+            lines += [_QUICK, ""]
         if said.get(part):
             lines += [said[part], ""]
         lines += ["```sh", measured["command"], "```", "", _made_by(measured)]
@@ -77,5 +83,5 @@ def _made_by(measured: dict[str, Any]) -> str:
     return (
         f"Commit {measured['commit']}; {facts.get('cores')} cores of "
         f"{facts.get('processor')}, {facts.get('memory_gib')} GiB, {devices}; "
-        f"{versions}. Took {measured['seconds']} s."
+        f"{versions}. Took {measured['seconds']:.0f} s."
     )

@@ -7,6 +7,7 @@ import argparse
 from typing import Any
 
 Job = dict[str, Any]
+Task = tuple[str, Job]
 
 PARTS = {
     "step": "step",
@@ -37,13 +38,14 @@ _STEP_SECONDS = {
     "efficientnetb0:96": 6.0,
 }
 # So small that the big networks fit into a quick look; shares of what does not depend
-# on the batch are then too large.
+# on the batch are then too large. EfficientNet-B0 has one side: compiling it takes
+# longer than all of its steps.
 _QUICK_BATCH_SIZES = {
     "small_cnn:32": 32,
-    "wide_resnet_28_2:32": 8,
-    "efficientnetb0:32": 16,
-    "efficientnetb0:96": 4,
+    "wide_resnet_28_2:32": 4,
+    "efficientnetb0:32": 8,
 }
+_QUICK_PROFILE_BATCH_SIZE = 8
 PROFILE = (
     "student",
     "bare",
@@ -56,6 +58,9 @@ PROFILE = (
     "function",
 )
 """The levels of a profiled step, each with one part more than the one before."""
+
+QUICK_PROFILE = ("student", "bare", "strong", "average", "function")
+"""Those of a quick look."""
 
 WHOLE = ("fixmatch", "kdfixmatch", "targeted")
 """The methods of the whole job: the last with strong views of targeted images alone."""
@@ -75,6 +80,15 @@ def jobs(part: str, options: argparse.Namespace) -> list[Job]:
     return found
 
 
+def processes(options: argparse.Namespace) -> list[list[Task]]:
+    """The tasks of each process, for the parts that are asked for.
+
+    A quick look has one process alone, as each has to import TensorFlow.
+    """
+    tasks = [(part, job) for part in options.parts for job in jobs(part, options)]
+    return [tasks] if options.quick and tasks else [[task] for task in tasks]
+
+
 def _repeats(options: argparse.Namespace, full: int, quick: int) -> int:
     return options.repeats or (quick if options.quick else full)
 
@@ -83,17 +97,24 @@ def _step(options: argparse.Namespace) -> list[Job]:
     return [
         _network_job(options, network, precision, ["bare"])
         for precision in options.precision
-        for network in options.networks or NETWORKS
+        for network in options.networks
+        or (_QUICK_BATCH_SIZES if options.quick else NETWORKS)
     ]
 
 
 def _profile(options: argparse.Namespace) -> list[Job]:
     networks = NETWORKS[:1] if options.quick else NETWORKS
-    return [
-        _network_job(options, network, precision, list(PROFILE))
+    levels = QUICK_PROFILE if options.quick else PROFILE
+    found = [
+        _network_job(options, network, precision, list(levels))
         for precision in options.precision
         for network in options.networks or networks
     ]
+    if options.quick:
+        # There are so many levels that their steps would take longer than the rest.
+        for job in found:
+            job["batch_size"] = min(job["batch_size"], _QUICK_PROFILE_BATCH_SIZE)
+    return found
 
 
 def _trials(options: argparse.Namespace) -> list[Job]:
@@ -104,7 +125,7 @@ def _trials(options: argparse.Namespace) -> list[Job]:
             "backbone": backbone,
             "side": int(side),
             "precision": "float32",
-            "batch_size": 16,
+            "batch_size": 8 if options.quick else 16,
             "unlabeled_ratio": UNLABELED_RATIO,
             "repeats": _repeats(options, 7, 1),
         }
@@ -164,6 +185,8 @@ def _trusted(options: argparse.Namespace) -> list[Job]:
         {
             "what": what,
             "count": count,
+            # The peak of memory of a process that does more would not be this one's.
+            "alone": not options.quick,
             # A million takes so long that noise is a small part of it.
             "repeats": 1 if count > 100_000 else _repeats(options, 3, 1),
         }
@@ -186,7 +209,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "precision": precision,
             "methods": WHOLE if options.targeted else WHOLE[:2],
             "epochs": 2 if options.quick else None,
-            "steps_per_epoch": None,
+            "steps_per_epoch": 15 if options.quick else None,
         }
         for precision in options.precision
         for data, data_dir in sets.items()

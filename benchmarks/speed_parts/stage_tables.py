@@ -75,15 +75,9 @@ def trusted(results: Results) -> str:
         if "refused" in result:
             rows.append([*start, "refused", *[""] * 6])
             continue
-        seconds, memory = result["seconds"], result["memory"]
+        seconds = result["seconds"]
         times = ratios(seconds["ours"], seconds["reference"])
         bar = CLUSTERING_BARS.get(what)
-        peak, own = memory["peak"], memory["peak"] - memory["import"]
-        judgement = (
-            judged(peak <= MEMORY_BAR_BYTES)
-            if result["count"] >= MEMORY_BAR_COUNT
-            else ""
-        )
         rows.append(
             [
                 *start,
@@ -92,7 +86,7 @@ def trusted(results: Results) -> str:
                 spread(times),
                 *(["", ""] if bar is None else at_most(median(times), bar)),
                 _growth(result, results),
-                f"{peak / 1e9:.2f} ({own / 1e9:.2f}){judgement}",
+                _memory(result),
             ]
         )
     header = ["", "samples", "seconds", "reference", "times the reference", "bar", ""]
@@ -104,6 +98,17 @@ def trusted(results: Results) -> str:
             *(f"Refused: {reason}." for reason in refusals),
         ]
     )
+
+
+def _memory(result: dict[str, Any]) -> str:
+    """The peak of the process and what of it is its work, where it did nothing else."""
+    if "memory" not in result:
+        return ""
+    peak = result["memory"]["peak"]
+    own = peak - result["memory"]["import"]
+    large = result["count"] >= MEMORY_BAR_COUNT
+    judgement = judged(peak <= MEMORY_BAR_BYTES) if large else ""
+    return f"{peak / 1e9:.2f} ({own / 1e9:.2f}){judgement}"
 
 
 def _growth(result: dict[str, Any], results: Results) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 from kdfixmatch_keras import FixMatch, baselines
 from kdfixmatch_keras.batches import FixMatchBatches
 from speed_parts.levels import Levels
-from speed_parts.plan import PROFILE
 from speed_parts.timing import repeated, rounds, seconds
 
 LABELED, UNLABELED, NUM_CLASSES = 500, 2000, 10
@@ -33,7 +32,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `"seconds"`: by level and for `"fit"`, seconds of a step in each repeat; with
-        all levels `"batches"` too, what drawing a batch takes by itself.
+        levels beyond `"bare"` `"batches"` too, what drawing a batch takes by itself.
     """
     side, steps = job["side"], job["steps"]
     random = np.random.default_rng(0)
@@ -74,7 +73,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             verbose=1,
         )
     found = {name: [s / steps for s in times] for name, times in timer.seconds.items()}
-    if job["levels"] == list(PROFILE):
+    if job["levels"] != ["bare"]:
         draw, times = repeated(lambda: batches[1], 0.05)
         drawn = rounds({"batches": draw}, job["repeats"])["batches"]
         found["batches"] = [value / times for value in drawn]

@@ -32,11 +32,12 @@ Images per second of two operations for each image and Cutout, on one batch in m
 KerasCV draws for each image from the same 14 operations. `keras.layers.RandAugment`
 draws from others, for all images at once, and its figure is without Cutout. Pillow has
 the same 14 operations and Cutout, in as many processes as there are cores, with the
-pixels in shared memory."""
+pixels in shared memory. The others keep the memory that they free, as `fit` does."""
 
 _PROFILE = """\
 Milliseconds that each part adds to a step which has all of the parts above it: the
-median of the differences of each repeat. Noise can be larger than a small part, which
+median of the differences of each repeat. A part without a line is in the one below it.
+Noise can be larger than a small part, which
 then looks free or less. Drawing a batch overlaps with the step before."""
 
 _TRIALS = """\
@@ -130,6 +131,8 @@ def profile(results: Results) -> str:
         below = [0.0] * len(seconds["fit"])
         column = {}
         for name in (*PROFILE, "fit"):
+            if name not in seconds:
+                continue
             added = [a - b for a, b in zip(seconds[name], below, strict=True)]
             column[name] = f"{1000 * median(added):+.1f}"
             below = seconds[name]
@@ -139,6 +142,7 @@ def profile(results: Results) -> str:
     rows = [
         [title, *(column[name] for column in columns)]
         for name, title in _PARTS_OF_A_STEP.items()
+        if name in columns[0]
     ]
     header = ["", *(f"{network(r)}, B = {r['batch_size']}" for r in results)]
     return f"{_PROFILE}\n\n{table(header, rows)}"

@@ -28,13 +28,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Measures one size.
 
     Args:
-        job: `"what"`, a clustering or `"labeling"`; `"count"` of samples; `"repeats"`.
+        job: `"what"`, a clustering or `"labeling"`; `"count"` of samples; `"repeats"`;
+            `"alone"`, whether this process does nothing else.
 
     Returns:
-        `"seconds"` of `"ours"` and of the `"reference"` in each repeat, and `"memory"`:
-        the peak of the process in bytes after the `"import"`, with the `"arrays"`
-        made, and after our first work, `"peak"`. A clustering that refuses so many
-        samples gives `"refused"`, what it says, in place of both.
+        `"seconds"` of `"ours"` and of the `"reference"` in each repeat, and, if alone,
+        `"memory"`: the peak of the process in bytes after the `"import"`, with the
+        `"arrays"` made, and after our first work, `"peak"`. A clustering that refuses
+        so many samples gives `"refused"`, what it says, in place of both.
     """
     memory = {"import": peak_memory()}
     found: dict[str, list[float]] = {"ours": [], "reference": []}
@@ -50,7 +51,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             return {"refused": str(error)}
         memory.setdefault("peak", peak_memory())
         found["reference"].append(seconds(reference))
-    return {"seconds": found, "memory": memory}
+    return {"seconds": found, **({"memory": memory} if job["alone"] else {})}
 
 
 def _selection(
