@@ -134,8 +134,11 @@ def run(settings, fit):
         )
         fit = fit | {"callbacks": [noting]}
     unlabeled, labels = images(41, 2)
+    labeled = images(12, 1)
+    if os.environ.get("CANNOT_READ_IN"):
+        labeled = labeled[0][:0], labeled[1][:0]
     model.fit(
-        images(12, 1),
+        labeled,
         unlabeled,
         verbose=0,
         **{"epochs": 2, "steps_per_epoch": STEPS // 2} | fit,

@@ -233,6 +233,16 @@ def test_a_process_that_ends_ends_the_other_and_both_go_on(on_one, tmp_path, end
         assert_close(expected, of_process["flexmatch"])
 
 
+@pytest.mark.jax
+def test_a_process_that_cannot_read_its_images_ends_the_other(tmp_path):
+    runs = {"flexmatch": RUNS["flexmatch"]}
+    said, (first, second) = run_together(tmp_path, runs, "CANNOT_READ_IN")
+    assert "`labeled` must" in str(second["flexmatch"]["error"]), said
+    assert str(first["flexmatch"]["error"]).startswith(
+        "One of the processes of this training has ended. Start all of them again"
+    ), said
+
+
 @pytest.mark.tensorflow
 def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
     settings = {"settings": {"batch_norm": True}}

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import faulthandler
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -27,6 +28,9 @@ _SIGNS = (
     "unavailable",
     "deadline_exceeded",
 )
+
+# JAX raises its status as a ValueError too, where what failed is fetched at once.
+_STATUS = re.compile("[A-Z]+(_[A-Z]+)*: ")
 
 # How many seconds a process waits for the others at its end, when it has failed.
 _PATIENCE = 5.0
@@ -122,24 +126,29 @@ def ending_together(remedy: str) -> Iterator[None]:
     if not are_several():
         yield
         return
-    import jax
-
     try:
         yield
     except BaseException as error:
         # JAX's own is registered by now, and those registered later run earlier.
         atexit.unregister(_end_soon)
         atexit.register(_end_soon)
-        message = str(error).lower()
-        if not isinstance(error, jax.errors.JaxRuntimeError) or not any(
-            sign in message for sign in _SIGNS
-        ):
+        if not _says_that_another_is_gone(error):
             raise
         raise RuntimeError(
             f"One of the processes of this training has ended. {remedy}"
         ) from error
     # All have taken part in this: an error before it was one of all.
     atexit.unregister(_end_soon)
+
+
+def _says_that_another_is_gone(error: BaseException) -> bool:
+    import jax
+
+    message = str(error)
+    of_jax = isinstance(error, jax.errors.JaxRuntimeError) or (
+        isinstance(error, ValueError) and _STATUS.match(message) is not None
+    )
+    return of_jax and any(sign in message.lower() for sign in _SIGNS)
 
 
 def _end_soon() -> None:
