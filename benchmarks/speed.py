@@ -31,6 +31,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,22 +54,16 @@ def main() -> int:
     path = options.output / "speed.json"
     content = json.loads(path.read_text()) if path.exists() else {"parts": {}}
     failures = 0
-    found: dict[str, dict[str, Any]] = {}
+    measured = _Measured(options)
     for tasks in plan.processes(options):
-        for (part, job), answer, passed in _answers(tasks):
-            print(f"{part}: {_name(job)}: {passed:.0f} s", flush=True)
-            if answer is None:
-                failures += 1
-                continue
-            if part not in found:
-                found[part] = _new_part(part, options, answer["machine"])
-            found[part]["seconds"] = round(found[part]["seconds"] + passed, 1)
-            # The folder is of no interest to others.
-            hidden = ("data_dir", "levels")
-            shown = {name: job[name] for name in job if name not in hidden}
-            found[part]["results"].append({**shown, **answer["result"]})
-            content["parts"][part] = found[part]
-            path.write_text(json.dumps(content, indent=1) + "\n")
+        for task, answer, passed in _answers(tasks):
+            verdict = "failed after " if answer is None else ""
+            print(f"{_name(task)}: {verdict}{passed:.0f} s", flush=True)
+            failures += answer is None
+            whole = measured.add(task, answer, passed)
+            if whole is not None:
+                content["parts"][task[0]] = whole
+                path.write_text(json.dumps(content, indent=1) + "\n")
     notes = options.output / "notes.md"
     text = page.page(content, notes.read_text() if notes.exists() else "")
     (options.output / "README.md").write_text(text)
@@ -97,23 +93,51 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _new_part(
-    part: str, options: argparse.Namespace, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """What the page says of a part, without results."""
-    return {
-        "command": _command(part, options),
-        "commit": machine.commit(),
-        "machine": facts,
-        "seconds": 0.0,
-        "results": [],
-    }
+class _Measured:
+    """What the tasks of each part have found so far."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.missing = Counter(
+            part for tasks in plan.processes(options) for part, _ in tasks
+        )
+        self.parts: dict[str, dict[str, Any]] = {}
+
+    def add(
+        self, task: plan.Task, answer: dict[str, Any] | None, passed: float
+    ) -> dict[str, Any] | None:
+        """Adds an answer, None where the task failed.
+
+        Returns:
+            What is to be kept of the part, if this was its last task and any of them
+            found something.
+        """
+        part, job = task
+        self.missing[part] -= 1
+        if answer is not None:
+            found = self.parts.setdefault(
+                part,
+                {
+                    "command": _command(part, self.options),
+                    "commit": machine.commit(),
+                    "machine": answer["machine"],
+                    "seconds": 0.0,
+                    "results": [],
+                },
+            )
+            found["seconds"] = round(found["seconds"] + passed, 1)
+            # The folder is of no interest to others.
+            hidden = ("data_dir", "levels")
+            shown = {name: job[name] for name in job if name not in hidden}
+            found["results"].append({**shown, **answer["result"]})
+        return self.parts.get(part) if self.missing[part] == 0 else None
 
 
-def _name(job: dict[str, Any]) -> str:
-    """What tells a job from the others of its part, for the reader who waits."""
-    names = ("backbone", "side", "what", "count", "data", "seed", "images")
-    return " ".join(str(job[name]) for name in names if name in job) or "all"
+def _name(task: plan.Task) -> str:
+    """What tells a task from the others, for the reader who waits."""
+    part, job = task
+    names = ("backbone", "side", "what", "count", "data", "seed", "precision")
+    return " ".join([part, *(str(job[name]) for name in names if name in job)])
 
 
 def _command(part: str, options: argparse.Namespace) -> str:
@@ -140,6 +164,7 @@ def _answers(
     command = [sys.executable, __file__, "--tasks", json.dumps(tasks)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     waiting = list(tasks)
+    failed = False
     began = time.monotonic()
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -151,20 +176,28 @@ def _answers(
             if line.startswith(MARK):
                 now = time.monotonic()
                 answer = json.loads(line.removeprefix(MARK))
+                failed = failed or answer is None
                 yield waiting.pop(0), answer, now - began
                 began = now
-        if process.wait() or waiting:
-            errors.seek(0)
-            print(f"{waiting} failed:\n{errors.read()}", file=sys.stderr, flush=True)
+        process.wait()
+        errors.seek(0)
+        if failed or waiting:
+            print(errors.read(), file=sys.stderr, flush=True)
+    # Their process has ended before its time.
     for task in waiting:
-        yield task, None, 0.0
+        yield task, None, time.monotonic() - began
 
 
 def _work(tasks: list[plan.Task]) -> None:
-    """Does tasks in this process and prints what each found."""
+    """Does tasks in this process and prints what each found, None if it failed."""
     for part, job in tasks:
-        module = importlib.import_module(f"speed_parts.{plan.PARTS[part]}")
-        answer = {"result": module.measure(job), "machine": machine.facts()}
+        answer = None
+        try:
+            module = importlib.import_module(f"speed_parts.{plan.PARTS[part]}")
+            answer = {"result": module.measure(job), "machine": machine.facts()}
+        # Whatever it is, such as a rival that is not installed, the others go on.
+        except Exception:
+            traceback.print_exc()
         print(MARK + json.dumps(answer), flush=True)
 
 

@@ -163,7 +163,7 @@ class ImageClassifier:
             ValueError: Images or labels are not usable; the message says which.
         """
         # Other processes would wait for one that cannot read what they can.
-        with processes.ending_together(processes.AGAIN):
+        with processes.ending_after_errors():
             return self._load_data(labeled, unlabeled, validation_data)
 
     def _load_data(
@@ -429,7 +429,8 @@ class ImageClassifier:
         network = self.serving_network
         validation.check_integer("batch_size", batch_size, 1)
         validation.check_verbose(verbose)
-        source = self._open_images(network, images)
+        with processes.ending_after_errors():
+            source = self._open_images(network, images)
         return np.asarray(image_batches.predict(network, source, batch_size, verbose))
 
     def evaluate(
@@ -456,14 +457,15 @@ class ImageClassifier:
         validation.check_integer("batch_size", batch_size, 1)
         validation.check_verbose(verbose)
         height, width, channels = network.student.input_shape[1:]
-        data = labeled_source(
-            images if labels is None else (images, labels),
-            (height, width),
-            channels,
-            class_names=self.class_names,
-            read_once=True,
-            argument="images",
-        )
+        with processes.ending_after_errors():
+            data = labeled_source(
+                images if labels is None else (images, labels),
+                (height, width),
+                channels,
+                class_names=self.class_names,
+                read_once=True,
+                argument="images",
+            )
         sharing = devices.sharing(network)
         own_loss = network.compiled and network.loss is not None
         if own_loss and sharing.padded(len(data.images)) != len(data.images):

@@ -67,16 +67,18 @@ class KMeans:
         z = check_embeddings(z, self.num_clusters)
         full_batch = len(z) <= KMEANS_FULL_BATCH_LIMIT
         estimator = cluster.KMeans if full_batch else cluster.MiniBatchKMeans
-        restarts = _KMEANS_RESTARTS
-        if full_batch:
-            restarts = min(restarts, max(2, _KMEANS_SAMPLES_OF_RESTARTS // len(z)))
         with one_thread():
             clusters = estimator(
                 self.num_clusters,
-                n_init=restarts,
+                n_init=_restarts(len(z)) if full_batch else _KMEANS_RESTARTS,
                 random_state=derive_seeds(self.seed, 1)[0],
             ).fit_predict(z)
         return np.asarray(clusters, np.int32)
+
+
+def _restarts(count: int) -> int:
+    """How often k-means on all of so many samples starts anew."""
+    return max(1, min(_KMEANS_RESTARTS, _KMEANS_SAMPLES_OF_RESTARTS // count))
 
 
 class SpectralClustering:

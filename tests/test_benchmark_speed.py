@@ -1,11 +1,15 @@
 """Each part of the speed benchmark measures something, and the page says what."""
 
+import argparse
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -22,6 +26,17 @@ STEP = {
     "steps": 1,
     "repeats": 2,
 }
+
+OPTIONS = functools.partial(
+    argparse.Namespace,
+    quick=False,
+    repeats=None,
+    networks=None,
+    steps=None,
+    precision=["float32"],
+    data_dir=None,
+    targeted=False,
+)
 
 
 @pytest.fixture
@@ -75,17 +90,40 @@ def test_a_part_can_be_measured_again_and_the_page_be_written_anew(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_what_was_found_before_a_failure_is_kept(scripts, capsys):
+def test_a_task_that_fails_takes_no_other_with_it(scripts, capsys):
     import speed
 
-    tasks = [("startup", {"repeats": 1}), ("startup", {}), ("startup", {"repeats": 1})]
-    first, *others = speed._answers(tasks)
-    assert first[0] == tasks[0] and set(first[1]["result"]["seconds"]) >= {"keras"}
-    assert [(task, answer) for task, answer, _ in others] == [
-        (tasks[1], None),
-        (tasks[2], None),
-    ]
+    tasks = [("startup", {}), ("startup", {"repeats": 1})]
+    (first, failed, _), (second, found, _) = speed._answers(tasks)
+    assert [first, second] == tasks
+    assert failed is None and set(found["result"]["seconds"]) >= {"keras"}
     assert "KeyError: 'repeats'" in capsys.readouterr().err
+
+
+def test_a_process_that_ends_before_its_time_has_found_nothing_more(
+    scripts, monkeypatch
+):
+    import speed
+
+    monkeypatch.setattr(speed.sys, "executable", shutil.which("false"))
+    ((task, answer, _),) = speed._answers([("startup", {"repeats": 1})])
+    assert task == ("startup", {"repeats": 1}) and answer is None
+
+
+def test_a_part_replaces_an_earlier_one_when_all_of_it_has_been_tried(scripts):
+    import speed
+    from speed_parts import plan
+
+    options = OPTIONS(parts=["trusted"], quick=True)
+    ((first, *between, last),) = plan.processes(options)
+    measured = speed._Measured(options)
+    answer = {"machine": {}, "result": {"seconds": {}}}
+    assert measured.add(first, answer, 1.0) is None
+    for task in between:
+        assert measured.add(task, None, 1.0) is None
+    kept = measured.add(last, None, 1.0)
+    assert [result["what"] for result in kept["results"]] == ["labeling"]
+    assert "--parts trusted --quick" in kept["command"]
 
 
 @pytest.mark.tensorflow
@@ -186,6 +224,9 @@ def test_augmentations(scripts, make_page):
     job = {"side": 32, "batch_size": 14, "precision": "float32", "repeats": 1}
     found = augmentation.measure({**job, "least": 0.0})
     assert set(found["seconds"]) == {"ours", "keras_cv", "keras_layer", "pillow"}
+    before = keras.config.dtype_policy().name
+    augmentation.measure({**job, "precision": "mixed_float16", "least": 0.0})
+    assert keras.config.dtype_policy().name == before
     found["seconds"] = {"ours": [2.0], "keras_cv": [9.0]}
     found["seconds"] |= {"keras_layer": [8.0], "pillow": [5.0]}
     text = make_page(augmentation=[{**job, **found}])
@@ -298,20 +339,9 @@ def test_reading(scripts, make_page):
 
 
 def test_a_quick_look_measures_every_part(scripts):
-    import argparse
-
     from speed_parts import page, plan
 
-    options = argparse.Namespace(
-        quick=True,
-        parts=list(plan.PARTS),
-        repeats=None,
-        networks=None,
-        steps=None,
-        precision=["float32"],
-        data_dir=None,
-        targeted=False,
-    )
+    options = OPTIONS(parts=list(plan.PARTS), quick=True)
     assert set(plan.PARTS) == set(page.PARTS)
     quick = {part: plan.jobs(part, options) for part in plan.PARTS}
     assert all(quick.values())

@@ -24,7 +24,15 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `"seconds"`: by alternative, seconds of a batch in each repeat.
     """
+    before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(job["precision"])
+    try:
+        return _measure(job)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _measure(job: dict[str, Any]) -> dict[str, Any]:
     side = job["side"]
     shape = (job["batch_size"], side, side, 3)
     # Smooth, as the histograms of photographs are.

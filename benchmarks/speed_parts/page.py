@@ -44,7 +44,7 @@ def page(content: dict[str, Any], notes: str = "") -> str:
         if measured is None:
             continue
         lines = [f"## {title}", "", build(measured["results"]), ""]
-        if "--quick" in measured["command"]:
+        if "--quick" in measured["command"] and "batch_size" in measured["results"][0]:
             lines += [_QUICK, ""]
         if said.get(part):
             lines += [said[part], ""]

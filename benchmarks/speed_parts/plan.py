@@ -1,4 +1,4 @@
-"""What each part of the speed benchmark measures, as jobs for processes of their own.
+"""What each part of the speed benchmark measures, as jobs, and the processes they have.
 
 It imports nothing heavy: the process that starts the others stays small.
 """

@@ -37,8 +37,8 @@ pixels in shared memory. The others keep the memory that they free, as `fit` doe
 _PROFILE = """\
 Milliseconds that each part adds to a step which has all of the parts above it: the
 median of the differences of each repeat. A part without a line is in the one below it.
-Noise can be larger than a small part, which
-then looks free or less. Drawing a batch overlaps with the step before."""
+Noise can be larger than a small part, which then looks free or less. Drawing a batch
+overlaps with the step before."""
 
 _TRIALS = """\
 Seconds of what could be done over those of what is done: above 1, it is slower. Batch

@@ -1,7 +1,7 @@
 """Labeling, clustering and agreement for many samples: time and memory.
 
-Each size and clustering has a process of its own, whose peak of memory is that of the
-one thing it does.
+But for a quick look, each size and clustering has a process of its own, whose peak of
+memory is that of the one thing it does.
 """
 
 import warnings

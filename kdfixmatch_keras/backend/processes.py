@@ -111,11 +111,26 @@ def check_same(what: str, number: int, remedy: str) -> None:
 
 
 @contextlib.contextmanager
+def ending_after_errors() -> Iterator[None]:
+    """Ends this process within seconds of its last line, after any error in it.
+
+    That is what tells the others, which wait for what it does not send.
+    """
+    try:
+        yield
+    except BaseException:
+        if are_several():
+            # JAX's own is registered by now, and those registered later run earlier.
+            atexit.unregister(_end_soon)
+            atexit.register(_end_soon)
+        raise
+
+
+@contextlib.contextmanager
 def ending_together(remedy: str) -> Iterator[None]:
     """Makes a sentence of what JAX raises where another process is gone.
 
-    After any error in it, this process ends within seconds of its last line, which is
-    what tells the others.
+    After any error in it, this process ends as it does after `ending_after_errors`.
 
     Args:
         remedy: A sentence.
@@ -127,11 +142,9 @@ def ending_together(remedy: str) -> Iterator[None]:
         yield
         return
     try:
-        yield
-    except BaseException as error:
-        # JAX's own is registered by now, and those registered later run earlier.
-        atexit.unregister(_end_soon)
-        atexit.register(_end_soon)
+        with ending_after_errors():
+            yield
+    except Exception as error:
         if not _says_that_another_is_gone(error):
             raise
         raise RuntimeError(
