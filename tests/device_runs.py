@@ -3,9 +3,9 @@
     python device_runs.py DEVICES FOLDER RUNS
 
 DEVICES is their number, or `process/processes@port`, of processes with one each.
-RUNS is JSON: `{name: {"settings": {...}, "fit": {...}, "kept": false}}`. What came of
-each is written to FOLDER as `name.npz`; the model, if it is to be kept, as `name_saved`
-and `name_exported`. Keras runs on KERAS_BACKEND.
+RUNS is JSON: `{name: {"settings": {...}, "fit": {...}, "kept": "exported"}}`. What came
+of each is written to FOLDER as `name.npz`; the model, if it is to be kept ("saved" or
+"exported"), as `name_saved` and `name_exported`. Keras runs on KERAS_BACKEND.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ def backbone(batch_norm):
     return build
 
 
-def new_model(batch_norm=False, method="KDFixMatch", **settings):
+def new_model(batch_norm=False, method="KDFixMatch", clipnorm=None, **settings):
     """A small classifier without augmentation."""
     import keras
 
@@ -115,6 +115,10 @@ def new_model(batch_norm=False, method="KDFixMatch", **settings):
     else:
         kind = getattr(baselines, method)
     common["backbone"] = backbone(batch_norm)
+    if clipnorm is not None:
+        common["optimizer"] = keras.optimizers.SGD(
+            0.03, momentum=0.9, clipnorm=clipnorm
+        )
     return kind(**common | settings)
 
 
@@ -226,6 +230,7 @@ def main():
                 )
                 if arguments.get("kept"):
                     models[name].save(Path(folder, f"{name}_saved"))
+                if arguments.get("kept") == "exported":
                     models[name].export(Path(folder, f"{name}_exported"))
             except (RuntimeError, ValueError) as error:
                 found[name] = {"error": str(error)}

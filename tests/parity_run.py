@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras.src.backend.common import dtypes
 
-from kdfixmatch_keras import KDFixMatch, backbones, export_process
+from kdfixmatch_keras import KDFixMatch, backbones, baselines, export_process
 from kdfixmatch_keras.augmentation import OPERATION_NAMES
 from kdfixmatch_keras.augmentation.rand_augment import apply_dealt_operations
 from kdfixmatch_keras.batches import FixMatchBatches
@@ -228,6 +228,30 @@ def save(folder):
         )
 
 
+def read_datasets(folder):
+    """Writes what comes of a training on arrays, and on the same as `tf.data`."""
+    # After the packages of this environment, which lacks but TensorFlow.
+    sys.path.append(os.environ["KDFIXMATCH_TENSORFLOW_PACKAGES"])
+    import tensorflow as tf
+
+    labeled, unlabeled = images(12, seed=1), images(NUM_UNLABELED, seed=2)[0]
+    found = {}
+    for kind, as_kind in {
+        "arrays": lambda data: data,
+        "datasets": tf.data.Dataset.from_tensor_slices,
+    }.items():
+        model = baselines.FixMatch(
+            "small_cnn", embedding_dim=8, batch_size=4, unlabeled_ratio=2, seed=0
+        )
+        history = model.fit(
+            as_kind(labeled), as_kind(unlabeled), epochs=1, steps_per_epoch=4, verbose=0
+        )
+        found[f"{kind}/loss"] = history["loss"]
+        found[f"{kind}/predictions"] = model.predict(as_kind(unlabeled))
+        found[f"{kind}/accuracy"] = model.evaluate(as_kind(labeled))["accuracy"]
+    np.savez(folder / f"{keras.backend.backend()}.npz", **found)
+
+
 def load(folder):
     """Predicts with the models that all backends have saved."""
     from kdfixmatch_keras import TrustedSet
@@ -251,4 +275,5 @@ def load(folder):
 
 if __name__ == "__main__":
     parts = {"steps": steps, "forward": forward, "save": save, "load": load}
+    parts["datasets"] = read_datasets
     parts[sys.argv[1]](Path(sys.argv[2]))

@@ -37,6 +37,22 @@ RUNS = {
         "fit": {"epochs": 1, "steps_per_epoch": 1},
     },
     "uneven": {"settings": {"method": "FixMatch", "batch_size": 3}},
+    "half": {
+        "settings": {"method": "FixMatch", "mixed_precision": True},
+        "fit": {"epochs": 1},
+    },
+    "clipped": {
+        "settings": {"method": "FixMatch", "clipnorm": 0.1},
+        "fit": {"epochs": 1},
+    },
+}
+AUGMENTED = {
+    "settings": {
+        "backbone": "small_cnn",
+        "weak_augmentation": "flip_shift",
+        "strong_augmentation": "randaugment",
+    },
+    "fit": {"epochs": 1, "steps_per_epoch": 2},
 }
 BACKENDS = [
     pytest.param("tensorflow", marks=pytest.mark.tensorflow),
@@ -126,6 +142,30 @@ def test_a_batch_that_devices_cannot_share_evenly_is_refused(found):
     assert "`batch_size` must be a multiple of 2" in str(two["error"])
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("half", "must not be mixed_float16 on several devices"),
+        ("clipped", "Received: clipnorm=0.1"),
+    ],
+)
+def test_what_devices_of_tensorflow_are_refused_those_of_jax_do_as_one(
+    found, name, message
+):
+    backend, runs = found
+    one, two = runs[name]
+    assert "error" not in one, one
+    if backend == "tensorflow":
+        assert message in str(two["error"])
+    elif name == "half":
+        # Sums of halves that are rounded apart.
+        assert one.keys() == two.keys()
+        for key in one:
+            np.testing.assert_allclose(two[key], one[key], atol=1e-2, err_msg=key)
+    else:
+        assert_close(one, two)
+
+
 @pytest.mark.parametrize("strategy", ["MultiWorkerMirrored", "Mirrored"])
 @pytest.mark.tensorflow
 def test_of_the_strategies_of_tensorflow_only_those_for_one_host_are_taken(strategy):
@@ -181,29 +221,56 @@ def load(folder, name):
 
 @pytest.fixture(scope="module")
 def on_one(tmp_path_factory):
-    """What comes of the run "flexmatch" in one process."""
+    """What comes of some runs in one process, by name."""
     folder = tmp_path_factory.mktemp("one_process")
-    runs = {"flexmatch": RUNS["flexmatch"]}
+    runs = {name: RUNS[name] for name in ("flexmatch", "batch_norm", "clipped")}
     said = start("jax", 1, folder, json.dumps(runs)).communicate()[0]
-    found = load(folder, "flexmatch")
-    assert found, said
-    del found["predicted_outside"]
+    found = {name: load(folder, name) for name in runs}
+    for arrays in found.values():
+        assert "error" not in arrays, said
+        del arrays["predicted_outside"]
     return found
 
 
+@pytest.fixture(scope="module")
+def in_two(tmp_path_factory):
+    """The folder of two processes, what they said, and what came of runs in each."""
+    runs = {name: RUNS[name] for name in ("flexmatch", "batch_norm", "clipped")}
+    runs["unseeded"] = {"settings": {"method": "FixMatch", "seed": None}}
+    runs["uneven"] = RUNS["uneven"]
+    runs["augmented"] = {**AUGMENTED, "kept": "saved"}
+    folder = tmp_path_factory.mktemp("two_processes")
+    return folder, *run_together(folder, runs)
+
+
 @pytest.mark.jax
-def test_two_processes_do_what_one_does(on_one, tmp_path):
-    runs = {
-        "flexmatch": RUNS["flexmatch"],
-        "unseeded": {"settings": {"method": "FixMatch", "seed": None}},
-    }
-    said, (first, second) = run_together(tmp_path, runs)
+def test_two_processes_do_what_one_does(on_one, in_two):
+    _, said, (first, second) = in_two
     assert first["flexmatch"] and second["flexmatch"], said
-    assert_close(on_one, first["flexmatch"])
-    for name in runs:
+    for name, expected in on_one.items():
+        assert_close(expected, first[name])
+    for name in ("flexmatch", "batch_norm", "clipped", "unseeded"):
         assert first[name].keys() == second[name].keys()
         for key, value in first[name].items():
             np.testing.assert_array_equal(value, second[name][key], err_msg=key)
+
+
+@pytest.mark.jax
+def test_a_batch_that_processes_cannot_share_evenly_is_refused(in_two):
+    for found in in_two[-1]:
+        assert "`batch_size` must be a multiple of 2" in str(found["uneven"]["error"])
+
+
+@pytest.mark.jax
+def test_what_two_processes_trained_with_the_default_augmentation_is_saved(in_two):
+    folder, said, (live, _) = in_two
+    assert "predicted" in live["augmented"], said
+    images, _ = device_runs.images(41, 2)
+    saved = KDFixMatch.load(folder / "0" / "augmented_saved")
+    predicted = saved.predict(images, batch_size=16)
+    np.testing.assert_allclose(
+        predicted, live["augmented"]["predicted"], rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("ending", ["KILLED_IN", "RAISES_IN"])
@@ -229,7 +296,7 @@ def test_a_process_that_ends_ends_the_other_and_both_go_on(on_one, tmp_path, end
         assert of_process["flexmatch"], said
         # Of the inner network only the second was left.
         assert of_process["flexmatch"].pop("epochs").tolist() == [1]
-        expected = {k: value for k, value in on_one.items() if k != "epochs"}
+        expected = {k: v for k, v in on_one["flexmatch"].items() if k != "epochs"}
         assert_close(expected, of_process["flexmatch"])
 
 
@@ -243,17 +310,17 @@ def test_a_process_that_cannot_read_its_images_ends_the_other(tmp_path):
     ), said
 
 
-@pytest.mark.tensorflow
-def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_devices_with_batch_norm_go_on_with_the_same_bits(tmp_path, backend):
     settings = {"settings": {"batch_norm": True}}
     runs = {"whole": settings | {"fit": {"outer_epochs": 2}}}
     fit = {"outer_epochs": 2, "run_dir": str(tmp_path / "run")}
     stopped = json.dumps({"stopped": settings | {"fit": fit}})
-    whole = start("tensorflow", 2, tmp_path, json.dumps(runs))
-    killed = start("tensorflow", 2, tmp_path, stopped, KILLED_IN="inner")
+    whole = start(backend, 2, tmp_path, json.dumps(runs))
+    killed = start(backend, 2, tmp_path, stopped, KILLED_IN="inner")
     said = [killed.communicate()[0]]
     assert killed.returncode == -signal.SIGKILL, said
-    resumed = start("tensorflow", 2, tmp_path, stopped)
+    resumed = start(backend, 2, tmp_path, stopped)
     said += [process.communicate()[0] for process in (whole, resumed)]
     one, two = load(tmp_path, "whole"), load(tmp_path, "stopped")
     assert "error" not in one and one.keys() == two.keys(), said
@@ -264,28 +331,24 @@ def test_replicas_with_batch_norm_go_on_with_the_same_bits(tmp_path):
         np.testing.assert_array_equal(value, two[name], err_msg=name)
 
 
-@pytest.mark.tensorflow
-def test_what_replicas_trained_with_the_default_augmentation_is_saved_and_exported(
-    tmp_path,
-):
-    import tensorflow as tf
-
-    settings = {
-        "backbone": "small_cnn",
-        "weak_augmentation": "flip_shift",
-        "strong_augmentation": "randaugment",
-    }
-    fit = {"epochs": 1, "steps_per_epoch": 2}
-    runs = {"kept": {"settings": settings, "fit": fit, "kept": True}}
-    said = start("tensorflow", 2, tmp_path, json.dumps(runs)).communicate()[0]
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_devices_trained_with_the_default_augmentation_is_saved(tmp_path, backend):
+    exported = backend == "tensorflow"
+    kept = {"kept": {**AUGMENTED, "kept": "exported" if exported else "saved"}}
+    said = start(backend, 2, tmp_path, json.dumps(kept)).communicate()[0]
     live = load(tmp_path, "kept")
     assert "predicted" in live, (said, live)
     images, _ = device_runs.images(41, 2)
-    saved = KDFixMatch.load(tmp_path / "kept_saved").predict(images, batch_size=16)
-    exported = tf.saved_model.load(str(tmp_path / "kept_exported"))
-    served = exported.signatures["serving_default"](images=tf.constant(images))
+    saved = KDFixMatch.load(tmp_path / "kept_saved")
+    predictions = [saved.predict(images, batch_size=16)]
+    if exported:
+        import tensorflow as tf
+
+        archive = tf.saved_model.load(str(tmp_path / "kept_exported"))
+        served = archive.signatures["serving_default"](images=tf.constant(images))
+        predictions.append(served["probabilities"])
     assert live["predicted"].std() > 1e-3
-    for predicted in (saved, served["probabilities"]):
+    for predicted in predictions:
         np.testing.assert_allclose(predicted, live["predicted"], rtol=1e-5, atol=1e-6)
 
 

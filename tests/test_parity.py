@@ -38,7 +38,7 @@ def environments():
     assert not missing, f"no Python for {missing}; see the head of this module"
 
 
-def on_each(backends, *command, log):
+def on_each(backends, *command, log, **variables):
     """Runs a command with the Python of each backend at once; the logs of all."""
     processes = []
     for backend in backends:
@@ -48,6 +48,7 @@ def on_each(backends, *command, log):
             "PYTHONPATH": str(ROOT),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             variable_of("tensorflow"): python_of("tensorflow"),
+            **variables,
         }
         arguments = [part.replace("{backend}", backend) for part in map(str, command)]
         with open(log / f"{backend}.log", "w") as output:
@@ -174,6 +175,27 @@ def test_an_exported_model_predicts_the_same(exchanged, writer):
         rtol=0,
         atol=1e-5,
     )
+
+
+def test_tf_data_is_read_as_arrays_are(tmp_path):
+    """Where TensorFlow is installed beside the backend."""
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    command = [python_of("tensorflow"), "-c", where]
+    packages = subprocess.run(command, check=True, capture_output=True, text=True)
+    script = ROOT / "tests" / "parity_run.py"
+    on_each(
+        OTHERS,
+        *(script, "datasets", tmp_path),
+        log=tmp_path,
+        KDFIXMATCH_TENSORFLOW_PACKAGES=packages.stdout.strip(),
+    )
+    for backend in OTHERS:
+        found = dict(np.load(tmp_path / f"{backend}.npz"))
+        arrays, datasets = of_case(found, "arrays"), of_case(found, "datasets")
+        assert arrays.keys() == {"loss", "predictions", "accuracy"}
+        assert arrays["predictions"].std(axis=0).max() > 1e-3
+        for name, value in arrays.items():
+            np.testing.assert_array_equal(datasets[name], value, err_msg=name)
 
 
 def test_the_folder_of_a_run_is_read_on_another_backend(tmp_path):
