@@ -31,7 +31,7 @@ from kdfixmatch_keras import KDFixMatch, datasets
 from kdfixmatch_keras.kdfixmatch import INNER_INITS, default_outer_epochs
 
 # What every method gets, by data set. KD-FixMatch trains its inner network for `epochs`
-# epochs and its outer one for a quarter of them.
+# epochs and its outer one for half as many.
 PAPER: dict[str, Any] = {
     "backbone": "efficientnetb0",
     "weights": "imagenet",

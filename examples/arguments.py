@@ -22,7 +22,7 @@ def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
         "--epochs",
         type=int,
         default=100,
-        help="of the inner network; the outer one: a quarter",
+        help="of the inner network; the outer one: half",
     )
     add("--steps-per-epoch", type=int, help="None: each unlabeled image once")
     add("--seed", type=int, default=0, help="fixes the labels drawn and the training")

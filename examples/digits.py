@@ -2,9 +2,9 @@
 
 python examples/digits.py --output demo_output
 
-trains a supervised network, then KD-FixMatch, whose outer network is trained a quarter
-as long; prints a table, draws the run, exports a SavedModel, loads it again and
-predicts. The test images take no part in training.
+trains a supervised network, then KD-FixMatch, whose outer network is trained half as
+long; prints a table, draws the run, exports a SavedModel, loads it again and predicts.
+The test images take no part in training.
 """
 
 import shutil

@@ -128,7 +128,7 @@ def train(
     ] = 100,
     outer_epochs: Annotated[
         int | None,
-        _option("Epochs of the outer network. By default a quarter.", LENGTH, min=1),
+        _option("Epochs of the outer network. By default half.", LENGTH, min=1),
     ] = None,
     steps_per_epoch: Annotated[
         int | None,

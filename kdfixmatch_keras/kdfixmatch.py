@@ -23,7 +23,7 @@ INNER_INITS = {"fresh": 0.0, "shrunk": 0.5, "outer": 1.0}
 
 def default_outer_epochs(epochs: int) -> int:
     """Epochs of the outer network where `fit` is told those of the inner one alone."""
-    return -(-epochs // 4)
+    return -(-epochs // 2)
 
 
 class KDFixMatch(ImageClassifier):
@@ -221,8 +221,8 @@ class KDFixMatch(ImageClassifier):
             validation_data: As `labeled`; evaluated after each epoch. It chooses
                 nothing: the last weights are kept.
             epochs: Epochs of the inner network.
-            outer_epochs: Epochs of the outer network; None for a quarter as many,
-                rounded up. The paper has as many as `epochs`.
+            outer_epochs: Epochs of the outer network; None for half as many, rounded
+                up. The paper has as many as `epochs`.
             steps_per_epoch: Batches in an epoch; None for one pass over the
                 unlabeled images.
             callbacks: Keras callbacks, called in both stages; or a dictionary of such
