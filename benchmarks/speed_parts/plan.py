@@ -62,8 +62,9 @@ PROFILE = (
 QUICK_PROFILE = ("student", "bare", "strong", "average", "function")
 """Those of a quick look."""
 
-WHOLE = ("fixmatch", "kdfixmatch", "targeted")
-"""The methods of the whole job: the last with strong views of targeted images alone."""
+WHOLE = ("fixmatch", "kdfixmatch", "short_outer", "targeted")
+"""The methods of the whole job: KD-FixMatch also with an outer network that is trained
+for a quarter of the epochs, and with strong views of targeted images alone."""
 
 LABELS = {"digits": 20, "cifar10": 250}
 
@@ -207,7 +208,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
-            "methods": WHOLE if options.targeted else WHOLE[:2],
+            "methods": _methods(options),
             "epochs": 2 if options.quick else None,
             "steps_per_epoch": 15 if options.quick else None,
         }
@@ -215,6 +216,12 @@ def _whole(options: argparse.Namespace) -> list[Job]:
         for data, data_dir in sets.items()
         for seed in range(seeds)
     ]
+
+
+def _methods(options: argparse.Namespace) -> tuple[str, ...]:
+    if options.targeted:
+        return WHOLE
+    return WHOLE[:2] if options.quick else WHOLE[:3]
 
 
 def _reading(options: argparse.Namespace) -> list[Job]:

@@ -13,6 +13,7 @@ from kdfixmatch_keras import KDFixMatch, baselines
 from kdfixmatch_keras.classifier import ImageClassifier
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 
+_SHORT = 4
 STAGES = ("outer", "labeling", "clustering", "inner")
 
 
@@ -41,6 +42,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     methods: dict[str, Callable[[Task], dict[str, Any]]] = {
         "fixmatch": _fixmatch,
         "kdfixmatch": _kdfixmatch,
+        "short_outer": functools.partial(
+            _kdfixmatch, outer_epochs=-(-task.epochs // _SHORT)
+        ),
         "targeted": functools.partial(_kdfixmatch, strong_views="targeted"),
     }
     order = job["methods"] if job["seed"] % 2 == 0 else job["methods"][::-1]
@@ -135,13 +139,16 @@ def _fixmatch(task: Task) -> dict[str, Any]:
     }
 
 
-def _kdfixmatch(task: Task, **options: Any) -> dict[str, Any]:
+def _kdfixmatch(
+    task: Task, outer_epochs: int | None = None, **options: Any
+) -> dict[str, Any]:
     model = _TimedKDFixMatch(**task.settings, **options)
     model.clock = clock = Clock()
     outer, inner = Curve(clock), Curve(clock)
     task.fit(
         model,
         task.epochs,
+        outer_epochs=outer_epochs,
         validation_data=task.data.test,
         callbacks={"outer": [outer], "inner": [inner]},
     )
