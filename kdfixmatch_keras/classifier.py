@@ -153,6 +153,8 @@ class ImageClassifier:
 
     # Data
 
+    # Other processes would wait for one that cannot read what they can.
+    @processes.ending_after_errors()
     def load_data(
         self, labeled: Any, unlabeled: Any, validation_data: Any = None
     ) -> TrainingData:
@@ -162,13 +164,6 @@ class ImageClassifier:
             TypeError: An argument is of a kind that holds no images.
             ValueError: Images or labels are not usable; the message says which.
         """
-        # Other processes would wait for one that cannot read what they can.
-        with processes.ending_after_errors():
-            return self._load_data(labeled, unlabeled, validation_data)
-
-    def _load_data(
-        self, labeled: Any, unlabeled: Any, validation_data: Any
-    ) -> TrainingData:
         labeled_images = labeled_source(labeled, self.image_size)
         shape = labeled_images.images.image_shape
         unlabeled_images = unlabeled_source(unlabeled, self.image_size, shape[-1])

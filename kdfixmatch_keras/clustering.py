@@ -78,7 +78,7 @@ class KMeans:
 
 def _restarts(count: int) -> int:
     """How often k-means on all of so many samples starts anew."""
-    return max(1, min(_KMEANS_RESTARTS, _KMEANS_SAMPLES_OF_RESTARTS // count))
+    return min(_KMEANS_RESTARTS, _KMEANS_SAMPLES_OF_RESTARTS // count)
 
 
 class SpectralClustering:

@@ -274,6 +274,11 @@ def load(folder):
 
 
 if __name__ == "__main__":
-    parts = {"steps": steps, "forward": forward, "save": save, "load": load}
-    parts["datasets"] = read_datasets
+    parts = {
+        "steps": steps,
+        "forward": forward,
+        "save": save,
+        "load": load,
+        "datasets": read_datasets,
+    }
     parts[sys.argv[1]](Path(sys.argv[2]))
