@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kdfixmatch_keras import validation
 from kdfixmatch_keras.fixmatch import FixMatch
-from kdfixmatch_keras.sources.folder_source import read_image, try_files
+from kdfixmatch_keras.sources.folder_source import DecodedFiles, read_images
 
 
 @dataclass(frozen=True)
@@ -65,26 +65,17 @@ def _predict(
 ) -> Iterator[PredictedBatch]:
     image_shape: tuple[int, int, int] = network.student.input_shape[1:]
 
-    def decode(start: int) -> tuple[list[Path], npt.NDArray[np.uint8], dict[Path, str]]:
-        chunk = files[start : start + batch_size]
-        images = np.empty((len(chunk), *image_shape), np.uint8)
-        readable: list[Path] = []
-        failures = {}
-        reading = try_files(lambda file: read_image(file, image_shape), chunk)
-        for file, image, failure in reading:
-            if image is None:
-                failures[file] = failure
-            else:
-                images[len(readable)] = image
-                readable.append(file)
-        return readable, images[: len(readable)], failures
+    def decode(start: int) -> DecodedFiles:
+        return read_images(files[start : start + batch_size], image_shape)
 
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(decode, 0)
         for start in range(0, len(files), batch_size):
-            readable, images, failures = following.result()
+            found = following.result()
             following = ahead.submit(decode, start + batch_size)
-            yield PredictedBatch(readable, _probabilities(network, images), failures)
+            yield PredictedBatch(
+                found.files, _probabilities(network, found.images), found.failures
+            )
 
 
 def _probabilities(

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from kdfixmatch_keras import validation
 from kdfixmatch_keras.sources.image_decoding import (
     Refused,
     read_header,
-    read_pixels,
+    read_resized,
     strict_reading,
 )
 from kdfixmatch_keras.sources.image_files import (
@@ -30,7 +31,7 @@ from kdfixmatch_keras.sources.pixels import (
     Images,
     check_channels,
     check_image_size,
-    conform,
+    convert_channels,
 )
 
 Result = TypeVar("Result")
@@ -40,8 +41,11 @@ SKIP_REMEDY = ", or leave them out with on_error='skip'"
 
 MAX_NAMED = 20
 
-# Enough that no thread waits for a slow file that others are queued behind.
-READS_PER_WORKER = 4
+# Files that are read ahead: enough that no thread waits for a slow one that others are
+# queued behind.
+READS_PER_WORKER = 16
+# To hand a small file to another thread takes as long as to decode it.
+_FILES_PER_TASK = 8
 
 
 class FolderSource(ImageSource):
@@ -106,7 +110,7 @@ class FolderSource(ImageSource):
         read_once: bool = False,
         argument: str = "folder_or_files",
     ) -> None:
-        """Reads every header, and every image unless `read_once`."""
+        """Reads every file, of which only the header if `read_once`."""
         size = check_image_size(image_size)
         channels = check_channels(channels)
         validation.check_choice("on_error", on_error, ON_ERROR)
@@ -130,31 +134,31 @@ class FolderSource(ImageSource):
         self._argument = argument
         self._on_error = on_error
         self.skipped: dict[Path, str] = {}
-
-        readable = self._readable(read_header, self.files)
-        headers = [header for _, header in readable]
-        self.files = [file for file, _ in readable]
-        # One run names them all: those too that only decoding will find.
-        if not self.files or (read_once and on_error == "raise"):
-            self._raise_if_any(self.skipped)
-        sizes = [own for own, _ in headers]
-        self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
-        names = _relative_names(self.files, root)
-        size = size or _common_size(sizes, names, argument)
-        has_colour = any(colour for _, colour in headers)
-        super().__init__((*size, channels or (3 if has_colour else 1)), names)
-
         self._cache: Images | None = None
-        if read_once:
-            return
-        if len(names) * int(np.prod(self.image_shape)) <= cache_bytes:
-            kept = self._fill_cache()
+
+        names = _relative_names(self.files, root)
+        shape = (*size, channels) if size and channels else None
+        if shape and not read_once and self._fits(shape, cache_bytes):
+            # No header is needed to know what to make of a file.
+            sizes = self._fill_cache(shape)
         else:
-            kept = [file for file, _ in self._readable(self._check, self.files)]
-        if on_error == "raise" or not kept:
+            headers = self._readable(read_header)
+            # One run names them all: those too that only decoding will find.
+            if not headers or (read_once and on_error == "raise"):
+                self._raise_if_any(self.skipped)
+            sizes = [own for own, _ in headers]
+            names = self._own_names(names, root)
+            has_colour = any(colour for _, colour in headers)
+            shape = (
+                *(size or _common_size(sizes, names, argument)),
+                channels or (3 if has_colour else 1),
+            )
+            if not read_once:
+                sizes = self._decode_all(shape, cache_bytes)
+        if on_error == "raise" or not self.files:
             self._raise_if_any(self.skipped)
-        self.files = kept
-        self.names = _relative_names(kept, root)
+        self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
+        super().__init__(shape, self._own_names(names, root))
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -164,48 +168,50 @@ class FolderSource(ImageSource):
         if self._cache is not None:
             cached: Images = self._cache[indices]
             return cached
-        failures: dict[Path, str] = {}
-        images = np.empty((len(indices), *self.image_shape), dtype=np.uint8)
         files = [self.files[index] for index in indices]
-        for row, (file, image, failure) in enumerate(try_files(self._decode, files)):
-            if image is None:
+        decoded = read_images(files, self.image_shape)
+        self._raise_if_any(decoded.failures)
+        return decoded.images
+
+    def _own_names(self, names: list[str], root: PathLike) -> list[str]:
+        """`names`, unless files have been left out since they were made."""
+        if len(names) == len(self.files):
+            return names
+        return _relative_names(self.files, root)
+
+    def _fits(self, shape: tuple[int, int, int], cache_bytes: int) -> bool:
+        return len(self.files) * math.prod(shape) <= cache_bytes
+
+    def _decode_all(
+        self, shape: tuple[int, int, int], cache_bytes: int
+    ) -> list[tuple[int, int]]:
+        """Decodes every file, to keep it if all fit, and returns their sizes."""
+        if self._fits(shape, cache_bytes):
+            return self._fill_cache(shape)
+        return self._readable(lambda file: read_resized(file, shape[2])[0])
+
+    def _fill_cache(self, shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+        decoded = read_images(self.files, shape)
+        self.files = decoded.files
+        self._cache = decoded.images
+        self._note(decoded.failures)
+        return decoded.sizes
+
+    def _readable(self, read: Callable[[Path], Result]) -> list[Result]:
+        """Reads each file, and notes and leaves out those that fail."""
+        files, results, failures = [], [], {}
+        for file, result, failure in try_files(read, self.files):
+            if result is None:
                 failures[file] = failure
             else:
-                images[row] = image
-        self._raise_if_any(failures)
-        return images
-
-    def _readable(
-        self, read: Callable[[Path], Result], files: list[Path]
-    ) -> list[tuple[Path, Result]]:
-        """Reads each file, and notes those that fail."""
-        results = []
-        for file, result, failure in try_files(read, files):
-            if result is None:
-                self.skipped[Path(printable(file))] = failure
-            else:
-                results.append((file, result))
+                files.append(file)
+                results.append(result)
+        self.files = files
+        self._note(failures)
         return results
 
-    def _fill_cache(self) -> list[Path]:
-        """Decodes every file into memory, and returns those that could be read."""
-        cache = np.empty((len(self.files), *self.image_shape), dtype=np.uint8)
-        kept: list[Path] = []
-        for file, image, failure in try_files(self._decode, self.files):
-            if image is None:
-                self.skipped[Path(printable(file))] = failure
-            else:
-                cache[len(kept)] = image
-                kept.append(file)
-        self._cache = cache[: len(kept)]
-        return kept
-
-    def _decode(self, file: Path) -> Images:
-        return read_image(file, self.image_shape)
-
-    def _check(self, file: Path) -> bool:
-        read_pixels(file, self.image_shape[-1])
-        return True
+    def _note(self, failures: dict[Path, str]) -> None:
+        self.skipped |= {Path(printable(file)): why for file, why in failures.items()}
 
     def _raise_if_any(self, failures: dict[Path, str]) -> None:
         if not failures:
@@ -218,6 +224,48 @@ class FolderSource(ImageSource):
             f"{len(named)} that cannot be read: {', '.join(named[:MAX_NAMED])}{more}. "
             f"Repair or remove them{skip}."
         )
+
+
+@dataclass(frozen=True)
+class DecodedFiles:
+    """What could be made of some files.
+
+    Attributes:
+        files: The n files that could be read, in the order they were given.
+        sizes: `(height, width)` in pixels of what is in each of them.
+        images: uint8 array of shape (n, height, width, channels).
+        failures: Reason by path, for each file that could not be read.
+    """
+
+    files: list[Path]
+    sizes: list[tuple[int, int]]
+    images: Images
+    failures: dict[Path, str]
+
+
+def read_images(
+    files: Sequence[Path], image_shape: tuple[int, int, int]
+) -> DecodedFiles:
+    """Decodes images in threads, and brings them to a shape.
+
+    Args:
+        files: Paths of the images.
+        image_shape: `(height, width, channels)` of each, channels 1 or 3.
+
+    Returns:
+        Those that could be read, and the reasons for the others.
+    """
+    images = np.empty((len(files), *image_shape), dtype=np.uint8)
+    decoded = DecodedFiles([], [], images, {})
+    reading = try_files(lambda file: _read_resized(file, image_shape), files)
+    for file, found, failure in reading:
+        if found is None:
+            decoded.failures[file] = failure
+            continue
+        size, images[len(decoded.files)] = found
+        decoded.files.append(file)
+        decoded.sizes.append(size)
+    return replace(decoded, images=images[: len(decoded.files)])
 
 
 def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
@@ -234,9 +282,15 @@ def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
         ValueError: If its pixels have no 8-bit meaning.
         OSError: If it cannot be decoded. Pillow raises others too.
     """
-    pixels = read_pixels(file, image_shape[-1])
-    batch = conform(pixels[np.newaxis], image_shape)
-    return batch.reshape(image_shape)
+    return _read_resized(file, image_shape)[1]
+
+
+def _read_resized(
+    file: Path, image_shape: tuple[int, int, int]
+) -> tuple[tuple[int, int], Images]:
+    height, width, channels = image_shape
+    own, pixels = read_resized(file, channels, (height, width))
+    return own, convert_channels(pixels, channels)
 
 
 def try_files(
@@ -254,24 +308,32 @@ def try_files(
         The file, `read(file)` or None if that failed, and the reason of the failure.
     """
 
-    def attempt(file: Path) -> tuple[Path, Result | None, str]:
-        try:
-            return file, read(file), ""
-        # Pillow's decoders raise OSError, SyntaxError, struct.error and others.
-        except Exception as error:
-            return file, None, _reason(file, error)
+    def attempt(some: Sequence[Path]) -> list[tuple[Path, Result | None, str]]:
+        return [_attempted(read, file) for file in some]
 
     # A pool per call: threads kept for long would not survive a fork.
     workers = max(1, min(len(files), os.cpu_count() or 1, 16))
+    # Few files are shared out among all threads.
+    size = max(1, min(_FILES_PER_TASK, len(files) // workers))
     with strict_reading(), ThreadPoolExecutor(workers) as pool:
-        # A future a file, all at once, would fill the memory for a large folder.
-        pending: deque[Future[tuple[Path, Result | None, str]]] = deque()
-        for file in files:
-            if len(pending) == READS_PER_WORKER * workers:
-                yield pending.popleft().result()
-            pending.append(pool.submit(attempt, file))
+        # A future a task, all at once, would fill the memory for a large folder.
+        pending: deque[Future[list[tuple[Path, Result | None, str]]]] = deque()
+        for start in range(0, len(files), size):
+            if len(pending) == max(1, READS_PER_WORKER // size) * workers:
+                yield from pending.popleft().result()
+            pending.append(pool.submit(attempt, files[start : start + size]))
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
+
+
+def _attempted(
+    read: Callable[[Path], Result], file: Path
+) -> tuple[Path, Result | None, str]:
+    try:
+        return file, read(file), ""
+    # Pillow's decoders raise OSError, SyntaxError, struct.error and others.
+    except Exception as error:
+        return file, None, _reason(file, error)
 
 
 def _reason(file: Path, error: Exception) -> str:

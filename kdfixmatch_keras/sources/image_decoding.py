@@ -15,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from kdfixmatch_keras.sources.image_files import printable
-from kdfixmatch_keras.sources.pixels import Images
+from kdfixmatch_keras.sources.pixels import Images, resize_picture
 
 # Those of `EXTENSIONS`. Pillow knows fifty more, and starts Ghostscript for one.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -30,17 +30,18 @@ _BLOCK = 1 << 20
 _GRAY = ("1", "L", "LA", "La")
 _COLOR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
-# How to turn what is stored, by its EXIF orientation: whether to exchange rows and
-# columns first, and the steps through rows and columns then.
+# How to turn what is stored, by its EXIF orientation.
 _TURNS = {
-    2: (False, 1, -1),
-    3: (False, -1, -1),
-    4: (False, -1, 1),
-    5: (True, 1, 1),
-    6: (True, 1, -1),
-    7: (True, -1, -1),
-    8: (True, -1, 1),
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
+# Those that exchange rows and columns.
+_TRANSPOSED = (5, 6, 7, 8)
 
 
 # Where Pillow keeps the EXIF block: the second is that of PNG files of ImageMagick.
@@ -71,7 +72,7 @@ def read_header(file: Path) -> tuple[tuple[int, int], bool]:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             # Pillow may have exchanged them, and will turn the pixels.
             width, height = (image.tag_v2[tag] for tag in (256, 257))
-        if _is_transposed(_orientation(image)):
+        if _orientation(image) in _TRANSPOSED:
             width, height = height, width
         return (height, width), not _is_gray(image.mode)
 
@@ -92,15 +93,41 @@ def read_pixels(file: Path, channels: int | None = None) -> Images:
         Refused: If its pixels have no 8-bit meaning, or as for `read_header`.
         OSError: If it cannot be decoded. Pillow raises others too.
     """
+    return read_resized(file, channels)[1]
+
+
+def read_resized(
+    file: Path, channels: int | None = None, size: tuple[int, int] | None = None
+) -> tuple[tuple[int, int], Images]:
+    """Decodes an image as `read_pixels` does, and resizes it.
+
+    Args:
+        file: Path of the image.
+        channels: As for `read_pixels`.
+        size: `(height, width)` in pixels of the result, or `None` for its own.
+
+    Returns:
+        Its own `(height, width)`, upright, and its pixels as `read_pixels` gives them.
+
+    Raises:
+        Refused: As for `read_pixels`.
+        OSError: As for `read_pixels`.
+    """
     with _opened(file) as image:
         orientation = _orientation(image)
         if image.format == "PNG" and image.fp is not None:
             _check_sums(image.fp)
-        pixels = _decoded(image, channels)
+        image.load()
         if image.format == "TIFF":
             # What Pillow did not turn while it decoded.
             orientation = _orientation(image)
-    return _upright(pixels, orientation)
+        picture = _decoded(image, channels)
+        if orientation in _TURNS:
+            picture = picture.transpose(_TURNS[orientation])
+        own = (picture.height, picture.width)
+        # An array in between would be one copy more.
+        pixels = np.asarray(picture if size is None else resize_picture(picture, size))
+    return own, pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
 
 @contextlib.contextmanager
@@ -211,20 +238,18 @@ def _check_sums(png: IO[bytes]) -> None:
     png.seek(position)
 
 
-def _decoded(image: ImageFile.ImageFile, channels: int | None) -> Images:
-    """The pixels as they are stored."""
+def _decoded(image: ImageFile.ImageFile, channels: int | None) -> Image.Image:
+    """The pixels as they are stored, of mode L or RGB."""
     if image.mode.startswith("I"):
-        return _high_byte(image)
+        return Image.fromarray(_high_byte(image))
     if _is_gray(image.mode):
-        return np.asarray(image.convert("L"))[..., np.newaxis]
+        return image.convert("L")
     if image.mode == "F":
         raise Refused("floating-point pixels; save it as 8 or 16 bits")
     if image.mode not in _COLOR:
         raise Refused(f"colours of the kind {image.mode}; save it as RGB")
     picture = _rgb(image)
-    if channels == 1:
-        return np.asarray(picture.convert("L"))[..., np.newaxis]
-    return np.asarray(picture)
+    return picture.convert("L") if channels == 1 else picture
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -246,7 +271,7 @@ def _high_byte(image: Image.Image) -> Images:
     if 0 < pixels.max() <= 0xFF:
         # As many programs write masks and labels; their high byte is black.
         raise Refused("8-bit pixels in a 16- or 32-bit file; save it as 8 bits")
-    return (pixels >> 8).astype(np.uint8)[..., np.newaxis]
+    return (pixels >> 8).astype(np.uint8)
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
@@ -260,16 +285,3 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     except Exception:
         return 1
     return found if isinstance(found, int) and found in _TURNS else 1
-
-
-def _is_transposed(orientation: int) -> bool:
-    return _TURNS.get(orientation, (False,))[0]
-
-
-def _upright(pixels: Images, orientation: int) -> Images:
-    if orientation not in _TURNS:
-        return pixels
-    transposed, rows, columns = _TURNS[orientation]
-    if transposed:
-        pixels = pixels.swapaxes(0, 1)
-    return pixels[::rows, ::columns]

@@ -135,10 +135,15 @@ def _resized(image: Images, size: tuple[int, int]) -> Images:
     if image.shape[:2] == tuple(size):
         return image
     plain = image[..., 0] if image.shape[-1] == 1 else image
-    resized = Image.fromarray(np.ascontiguousarray(plain)).resize(
-        (size[1], size[0]), Image.Resampling.BILINEAR
-    )
-    return np.asarray(resized, dtype=np.uint8).reshape(*size, image.shape[-1])
+    picture = resize_picture(Image.fromarray(np.ascontiguousarray(plain)), size)
+    return np.asarray(picture, dtype=np.uint8).reshape(*size, image.shape[-1])
+
+
+def resize_picture(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """`resize` for what Pillow holds, of mode L or RGB; itself if it has that size."""
+    if picture.size == (size[1], size[0]):
+        return picture
+    return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
 def convert_channels(images: Images, channels: int) -> Images:
