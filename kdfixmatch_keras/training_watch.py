@@ -20,6 +20,10 @@ from kdfixmatch_keras.thresholds import FixedThreshold
 # Labeled images that are looked at, at most, when a training ends.
 MAX_LABELED = 1024
 _BATCH = 128
+_DAMAGED = (
+    "The weights that it starts from are damaged: those of `weights`, of a `backbone` "
+    "of your own, or of `outer`."
+)
 # A smaller class would be called swallowing for a handful of images.
 MIN_SWALLOWED = 0.1
 
@@ -102,7 +106,7 @@ class TrainingWatch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Checks the weights that the training starts from."""
-        self._check_weights("before its first step", at_start=True)
+        self._check_weights("before its first step", True, _DAMAGED)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers the epoch."""
@@ -124,7 +128,8 @@ class TrainingWatch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Checks the weights, and looks for signs that warrant a warning."""
         self._last_logs = dict(logs or {})
-        self._check_weights(f"in epoch {epoch + 1}")
+        # What is not finite in the student stays so, and the teacher has it from there.
+        self._check_weights(f"in epoch {epoch + 1}", averages=False)
         # That nothing is sure yet is how a training starts.
         if epoch > 0:
             self._look_for_targets()
@@ -136,6 +141,8 @@ class TrainingWatch(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Looks at the last epoch, whichever it was, and at what was learned."""
+        # Callbacks may have changed any of them.
+        self._check_weights(f"after epoch {self._epoch + 1}", averages=True)
         self._look_for_targets()
         if self._is_one_class():
             self._warn_of_collapse()
@@ -193,11 +200,19 @@ class TrainingWatch(keras.callbacks.Callback):
             self._warned.add(sign)
             warnings.warn(message, UserWarning, stacklevel=3)
 
-    def _check_weights(self, when: str, at_start: bool = False) -> None:
+    def _check_weights(self, when: str, averages: bool, cause: str = "") -> None:
+        """Stops the training if a weight is not finite.
+
+        Args:
+            when: When that was found.
+            averages: Whether to look at the weights of the teacher too.
+            cause: Of what is found, "" for what usually is.
+        """
         backend.sync_state(self.network)
-        # The teacher averages what was finite in each step before: it is so itself.
-        averages = () if at_start else self.network.teacher.weights
-        skipped = {id(variable) for variable in averages}
+        skipped: set[int] = set()
+        if not averages:
+            skipped = {id(variable) for variable in self.network.teacher.variables}
+            skipped -= {id(variable) for variable in self.network.student.variables}
         # In NumPy: hundreds of small weights would cost more to hand to the backend.
         bad = [
             variable.path
@@ -211,10 +226,7 @@ class TrainingWatch(keras.callbacks.Callback):
             self._stop(
                 f"A weight of the {self._name} network is NaN or infinite {when} "
                 f"({bad[0]}{more})",
-                "The weights that it starts from are damaged: those of `weights`, of a "
-                "`backbone` of your own, or of `outer`."
-                if at_start
-                else _cause(self.network, {}),
+                cause or _cause(self.network, {}),
             )
 
     def _stop(self, what: str, cause: str) -> None:

@@ -114,6 +114,19 @@ def test_weights_are_looked_at_before_they_are_kept(tmp_path):
     assert caught.value.network.name == "fixmatch_outer"
 
 
+def test_a_teacher_that_a_callback_damaged_is_told_at_the_end():
+    class Damaging(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kernel = self.model.teacher.weights[0]
+            kernel.assign(kernel * np.nan)
+
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(new_model(baselines.FixMatch), epochs=1, callbacks=[Damaging()])
+    assert "A weight of the outer network is NaN or infinite after epoch 1" in str(
+        caught.value
+    )
+
+
 def test_damaged_weights_are_told_before_the_first_step():
     def damaged(input_shape):
         model = keras.Sequential([dense(input_shape), keras.layers.Dense(4)])

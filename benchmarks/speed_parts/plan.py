@@ -111,9 +111,10 @@ def _profile(options: argparse.Namespace) -> list[Job]:
         for precision in options.precision
         for network in options.networks or networks
     ]
-    if options.quick:
-        # There are so many levels that their steps would take longer than the rest.
-        for job in found:
+    # There are so many levels that their steps would take longer than the rest.
+    for job in found:
+        job["repeats"] = _repeats(options, 3, 2)
+        if options.quick:
             job["batch_size"] = min(job["batch_size"], _QUICK_PROFILE_BATCH_SIZE)
     return found
 
@@ -128,7 +129,7 @@ def _trials(options: argparse.Namespace) -> list[Job]:
             "precision": "float32",
             "batch_size": 8 if options.quick else 16,
             "unlabeled_ratio": UNLABELED_RATIO,
-            "repeats": _repeats(options, 7, 1),
+            "repeats": _repeats(options, 3, 1),
         }
         for backbone, side in (
             network.split(":") for network in options.networks or networks

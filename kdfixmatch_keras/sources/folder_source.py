@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,9 +43,9 @@ MAX_NAMED = 20
 
 # Files that are read ahead: enough that no thread waits for a slow one that others are
 # queued behind.
-READS_PER_WORKER = 16
+READS_PER_WORKER = 8
 # To hand a small file to another thread takes as long as to decode it.
-_FILES_PER_TASK = 8
+_FILES_PER_TASK = 4
 
 
 class FolderSource(ImageSource):
@@ -110,7 +110,7 @@ class FolderSource(ImageSource):
         read_once: bool = False,
         argument: str = "folder_or_files",
     ) -> None:
-        """Reads every file, of which only the header if `read_once`."""
+        """Decodes every file, or reads only the headers if `read_once`."""
         size = check_image_size(image_size)
         channels = check_channels(channels)
         validation.check_choice("on_error", on_error, ON_ERROR)
@@ -256,16 +256,18 @@ def read_images(
         Those that could be read, and the reasons for the others.
     """
     images = np.empty((len(files), *image_shape), dtype=np.uint8)
-    decoded = DecodedFiles([], [], images, {})
+    readable: list[Path] = []
+    sizes: list[tuple[int, int]] = []
+    failures: dict[Path, str] = {}
     reading = try_files(lambda file: _read_resized(file, image_shape), files)
     for file, found, failure in reading:
         if found is None:
-            decoded.failures[file] = failure
+            failures[file] = failure
             continue
-        size, images[len(decoded.files)] = found
-        decoded.files.append(file)
-        decoded.sizes.append(size)
-    return replace(decoded, images=images[: len(decoded.files)])
+        size, images[len(readable)] = found
+        readable.append(file)
+        sizes.append(size)
+    return DecodedFiles(readable, sizes, images[: len(readable)], failures)
 
 
 def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
@@ -276,7 +278,7 @@ def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
         image_shape: `(height, width, channels)` of the result, channels 1 or 3.
 
     Returns:
-        uint8 array of shape `image_shape`.
+        uint8 array of shape `image_shape`. It may be read-only.
 
     Raises:
         ValueError: If its pixels have no 8-bit meaning.
@@ -313,13 +315,14 @@ def try_files(
 
     # A pool per call: threads kept for long would not survive a fork.
     workers = max(1, min(len(files), os.cpu_count() or 1, 16))
-    # Few files are shared out among all threads.
-    size = max(1, min(_FILES_PER_TASK, len(files) // workers))
+    # As many tasks for each thread, of as many files as come out even.
+    rounds = max(1, -(-len(files) // (_FILES_PER_TASK * workers)))
+    size = max(1, -(-len(files) // (rounds * workers)))
     with strict_reading(), ThreadPoolExecutor(workers) as pool:
         # A future a task, all at once, would fill the memory for a large folder.
         pending: deque[Future[list[tuple[Path, Result | None, str]]]] = deque()
         for start in range(0, len(files), size):
-            if len(pending) == max(1, READS_PER_WORKER // size) * workers:
+            if len(pending) == READS_PER_WORKER // size * workers:
                 yield from pending.popleft().result()
             pending.append(pool.submit(attempt, files[start : start + size]))
         while pending:
@@ -376,7 +379,7 @@ def _relative_names(files: list[Path], root: PathLike) -> list[str]:
         except ValueError as error:
             raise ValueError(
                 "`root` must be a folder that holds all files. Received: "
-                f"root={str(root)!r} and {file}"
+                f"root={str(root)!r} and {printable(file)}"
             ) from error
     return names
 

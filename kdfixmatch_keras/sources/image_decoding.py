@@ -117,6 +117,7 @@ def read_resized(
         orientation = _orientation(image)
         if image.format == "PNG" and image.fp is not None:
             _check_sums(image.fp)
+        _check_mode(image.mode)
         image.load()
         if image.format == "TIFF":
             # What Pillow did not turn while it decoded.
@@ -238,16 +239,19 @@ def _check_sums(png: IO[bytes]) -> None:
     png.seek(position)
 
 
+def _check_mode(mode: str) -> None:
+    if mode == "F":
+        raise Refused("floating-point pixels; save it as 8 or 16 bits")
+    if mode not in _COLOR and not _is_gray(mode):
+        raise Refused(f"colours of the kind {mode}; save it as RGB")
+
+
 def _decoded(image: ImageFile.ImageFile, channels: int | None) -> Image.Image:
     """The pixels as they are stored, of mode L or RGB."""
     if image.mode.startswith("I"):
         return Image.fromarray(_high_byte(image))
     if _is_gray(image.mode):
         return image.convert("L")
-    if image.mode == "F":
-        raise Refused("floating-point pixels; save it as 8 or 16 bits")
-    if image.mode not in _COLOR:
-        raise Refused(f"colours of the kind {image.mode}; save it as RGB")
     picture = _rgb(image)
     return picture.convert("L") if channels == 1 else picture
 
