@@ -106,7 +106,7 @@ class TrainingWatch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Checks the weights that the training starts from."""
-        self._check_weights("before its first step", True, _DAMAGED)
+        self._check_weights("before its first step", averages=True, cause=_DAMAGED)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers the epoch."""

@@ -96,7 +96,7 @@ def _repeats(options: argparse.Namespace, full: int, quick: int) -> int:
 
 def _step(options: argparse.Namespace) -> list[Job]:
     return [
-        _network_job(options, network, precision, ["bare"])
+        _network_job(options, network, precision, ["bare"], _repeats(options, 7, 2))
         for precision in options.precision
         for network in options.networks
         or (_QUICK_BATCH_SIZES if options.quick else NETWORKS)
@@ -106,15 +106,15 @@ def _step(options: argparse.Namespace) -> list[Job]:
 def _profile(options: argparse.Namespace) -> list[Job]:
     networks = NETWORKS[:1] if options.quick else NETWORKS
     levels = QUICK_PROFILE if options.quick else PROFILE
+    # There are so many that their steps would take longer than the rest.
+    repeats = _repeats(options, 3, 2)
     found = [
-        _network_job(options, network, precision, list(levels))
+        _network_job(options, network, precision, list(levels), repeats)
         for precision in options.precision
         for network in options.networks or networks
     ]
-    # There are so many levels that their steps would take longer than the rest.
-    for job in found:
-        job["repeats"] = _repeats(options, 3, 2)
-        if options.quick:
+    if options.quick:
+        for job in found:
             job["batch_size"] = min(job["batch_size"], _QUICK_PROFILE_BATCH_SIZE)
     return found
 
@@ -138,7 +138,11 @@ def _trials(options: argparse.Namespace) -> list[Job]:
 
 
 def _network_job(
-    options: argparse.Namespace, network: str, precision: str, levels: list[str]
+    options: argparse.Namespace,
+    network: str,
+    precision: str,
+    levels: list[str],
+    repeats: int,
 ) -> Job:
     backbone, side = network.split(":")
     batch_size = BATCH_SIZE
@@ -155,7 +159,7 @@ def _network_job(
         "unlabeled_ratio": UNLABELED_RATIO,
         # A first batch that nothing waits for is a part of each epoch.
         "steps": options.steps or max(2, steps),
-        "repeats": _repeats(options, 7, 2),
+        "repeats": repeats,
         "levels": levels,
     }
 

@@ -136,29 +136,26 @@ class FolderSource(ImageSource):
         self.skipped: dict[Path, str] = {}
         self._cache: Images | None = None
 
-        names = _relative_names(self.files, root)
+        # Before files are read, which can take long.
+        names = dict(zip(self.files, _relative_names(self.files, root), strict=True))
         shape = (*size, channels) if size and channels else None
-        if shape and not read_once and self._fits(shape, cache_bytes):
-            # No header is needed to know what to make of a file.
-            sizes = self._fill_cache(shape)
-        else:
+        # Where it is known and all fit, no header says anything new.
+        if read_once or shape is None or not self._fits(shape, cache_bytes):
             headers = self._readable(read_header)
             # One run names them all: those too that only decoding will find.
             if not headers or (read_once and on_error == "raise"):
                 self._raise_if_any(self.skipped)
             sizes = [own for own, _ in headers]
-            names = self._own_names(names, root)
+            if size is None:
+                size = _common_size(sizes, [names[f] for f in self.files], argument)
             has_colour = any(colour for _, colour in headers)
-            shape = (
-                *(size or _common_size(sizes, names, argument)),
-                channels or (3 if has_colour else 1),
-            )
-            if not read_once:
-                sizes = self._decode_all(shape, cache_bytes)
+            shape = (*size, channels or (3 if has_colour else 1))
+        if not read_once:
+            sizes = self._decode_all(shape, cache_bytes)
         if on_error == "raise" or not self.files:
             self._raise_if_any(self.skipped)
         self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
-        super().__init__(shape, self._own_names(names, root))
+        super().__init__(shape, [names[file] for file in self.files])
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -173,12 +170,6 @@ class FolderSource(ImageSource):
         self._raise_if_any(decoded.failures)
         return decoded.images
 
-    def _own_names(self, names: list[str], root: PathLike) -> list[str]:
-        """`names`, unless files have been left out since they were made."""
-        if len(names) == len(self.files):
-            return names
-        return _relative_names(self.files, root)
-
     def _fits(self, shape: tuple[int, int, int], cache_bytes: int) -> bool:
         return len(self.files) * math.prod(shape) <= cache_bytes
 
@@ -186,11 +177,8 @@ class FolderSource(ImageSource):
         self, shape: tuple[int, int, int], cache_bytes: int
     ) -> list[tuple[int, int]]:
         """Decodes every file, to keep it if all fit, and returns their sizes."""
-        if self._fits(shape, cache_bytes):
-            return self._fill_cache(shape)
-        return self._readable(lambda file: read_resized(file, shape[2])[0])
-
-    def _fill_cache(self, shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+        if not self._fits(shape, cache_bytes):
+            return self._readable(lambda file: read_resized(file, shape[2])[0])
         decoded = read_images(self.files, shape)
         self.files = decoded.files
         self._cache = decoded.images
@@ -313,11 +301,13 @@ def try_files(
     def attempt(some: Sequence[Path]) -> list[tuple[Path, Result | None, str]]:
         return [_attempted(read, file) for file in some]
 
-    # A pool per call: threads kept for long would not survive a fork.
-    workers = max(1, min(len(files), os.cpu_count() or 1, 16))
+    if not files:
+        return
+    workers = min(len(files), os.cpu_count() or 1, 16)
     # As many tasks for each thread, of as many files as come out even.
-    rounds = max(1, -(-len(files) // (_FILES_PER_TASK * workers)))
-    size = max(1, -(-len(files) // (rounds * workers)))
+    rounds = -(-len(files) // (_FILES_PER_TASK * workers))
+    size = -(-len(files) // (rounds * workers))
+    # A pool per call: threads kept for long would not survive a fork.
     with strict_reading(), ThreadPoolExecutor(workers) as pool:
         # A future a task, all at once, would fill the memory for a large folder.
         pending: deque[Future[list[tuple[Path, Result | None, str]]]] = deque()
