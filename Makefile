@@ -14,7 +14,7 @@ PYTEST := -m pytest --numprocesses auto --dist loadfile
 demo: $(INSTALLED)  ## Train on 20 labeled digits, print the table, export, reload
 	$(RUN) examples/digits.py --output demo_output
 
-test: $(INSTALLED)  ## Run the tests, for which there must be a `chromium`
+test: $(INSTALLED)  ## Run the tests, those in a browser where there is a Chromium
 	$(RUN) $(PYTEST) -m "not jax and not parity"
 
 # What is left out needs TensorFlow itself, which is not installed there. JAX compiles
@@ -22,7 +22,7 @@ test: $(INSTALLED)  ## Run the tests, for which there must be a `chromium`
 test-jax: $(VENV)-jax/installed  ## Run the tests on JAX, without TensorFlow
 	JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV)-jax/compiled) \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not any_batch_size and not parity"
+	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not parity"
 
 # One thread in each of the processes, which would wait for one another otherwise.
 test-torch: $(VENV)-torch/installed  ## Run the tests on PyTorch, without TensorFlow
@@ -32,9 +32,9 @@ test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Comp
 	KDFIXMATCH_TENSORFLOW_PYTHON=$(abspath $(VENV)/bin/python) \
 	KDFIXMATCH_JAX_PYTHON=$(abspath $(VENV)-jax/bin/python) \
 	KDFIXMATCH_TORCH_PYTHON=$(abspath $(VENV)-torch/bin/python) \
-	$(RUN) -m pytest -m parity tests/test_parity.py
+	$(RUN) -m pytest -m parity tests/backend/test_parity.py
 
-browser:  ## Install Debian's Chromium, in which the tests look at the report
+browser:  ## Install Debian's Chromium, for the tests of the report; needs root
 	command -v chromium || \
 		(apt-get update && apt-get install -y --no-install-recommends chromium)
 

@@ -51,7 +51,7 @@ class Task:
     def fixmatch(self, epochs: int, **options: Any) -> tuple[Any, float]:
         """A trained FixMatch and its seconds. The rows of one task share it."""
         arguments = {
-            **{"threshold": "fixed", "strong_views": "all"},
+            "threshold": "fixed",
             **self.settings,
             **options,
         }
@@ -145,7 +145,6 @@ def _kdfixmatch(
             outer_epochs(task),
             threshold=model.threshold,
             distribution_alignment=model.distribution_alignment,
-            strong_views=model.strong_views,
         )
         seconds = task.fit(model, task.epochs, outer=outer.network)
         return {
@@ -254,9 +253,6 @@ VARIANTS = {
         "three clusters a class", clusters_per_class=3, assignment="majority"
     ),
     "kd_unaligned": _kdfixmatch("no alignment", distribution_alignment=False),
-    "kd_targeted": _kdfixmatch(
-        "strong views of targeted images alone", strong_views="targeted"
-    ),
 }
 """KD-FixMatch with one of its settings changed."""
 

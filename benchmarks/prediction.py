@@ -27,7 +27,7 @@ from PIL import Image
 
 from kdfixmatch_keras import FixMatch
 from kdfixmatch_keras.backbones import build_network
-from kdfixmatch_keras.prediction import predict_files
+from kdfixmatch_keras.serving.file_prediction import predict_files
 
 BATCH = 256
 MEBIBYTE = 1 << 20

@@ -83,11 +83,6 @@ def _parse() -> argparse.Namespace:
     add("--steps", type=int, help="of a network in one measurement")
     add("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
     add("--data-dir", help="folder of CIFAR-10 as image files")
-    add(
-        "--targeted",
-        action="store_true",
-        help="KD-FixMatch with strong_views='targeted' too, in `whole`",
-    )
     add("--output", type=Path, default=Path("speed_output"), help="folder of the page")
     add("--tasks", help=argparse.SUPPRESS)
     return parser.parse_args()

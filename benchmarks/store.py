@@ -10,7 +10,7 @@ from typing import Any
 
 from tables import write_plot, write_table
 
-from kdfixmatch_keras.files import held, written_aside
+from kdfixmatch_keras.storage.files import held, written_aside
 
 # Those of the command line that all cells of a folder share.
 OPTIONS = (

@@ -237,14 +237,6 @@ def train(
         bool,
         _option("Whether classes are as frequent as among the labels.", METHOD),
     ] = False,
-    strong_views: Annotated[
-        str,
-        _option(
-            "Unlabeled images that the student sees: all, or targeted, those with a "
-            "target, which takes less time.",
-            METHOD,
-        ),
-    ] = "all",
     inner_init: Annotated[
         str,
         _option("What the inner network starts from: shrunk, fresh or outer.", METHOD),

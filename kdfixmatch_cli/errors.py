@@ -86,8 +86,8 @@ def _explain(error: Exception, translate: Callable[[str], str]) -> list[str]:
     if isinstance(error, ImportError):
         return [line]
     # Here, as `--help` has to do without what the package imports.
-    from kdfixmatch_keras.files import error_of_disk
-    from kdfixmatch_keras.memory import OutOfMemoryError, is_out_of_memory
+    from kdfixmatch_keras.checks.memory import OutOfMemoryError, is_out_of_memory
+    from kdfixmatch_keras.storage.files import error_of_disk
 
     if isinstance(error, OutOfMemoryError) or error_of_disk(error) is not None:
         return [line]

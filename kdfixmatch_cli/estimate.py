@@ -9,6 +9,8 @@ import keras
 
 from kdfixmatch_cli.images import Images
 from kdfixmatch_keras import KDFixMatch
+from kdfixmatch_keras.training.batches import passes_per_batch, steps_of_one_pass
+from kdfixmatch_keras.training.plan import Plan
 
 STEPS = 4
 
@@ -28,30 +30,26 @@ def estimate_seconds(
     slow, as Keras prepares it, and so will be that of each network.
     """
     data = images.as_data()
-    network = model.new_network("outer", data)
     clock = _StepClock()
-    with warnings.catch_warnings():
+    plan = Plan(epochs=1, steps_per_epoch=STEPS, callbacks=[clock], verbose=0)
+    with warnings.catch_warnings(), model.training(data, plan) as training:
         # So few steps say nothing about the training.
         warnings.simplefilter("ignore", UserWarning)
-        model.train(
-            network,
-            data,
-            epochs=1,
-            steps_per_epoch=STEPS,
-            callbacks=[clock],
-            verbose=0,
-        )
+        network = model.new_network("outer", data, training.seed)
+        training.fit(network, plan.epochs)
     first, *others = clock.seconds
     step = statistics.median(others)
     labeled = model.batch_size
     unlabeled = labeled * model.unlabeled_ratio
-    pass_seconds = step / network.passes_per_batch(labeled, unlabeled)
-    steps = steps_per_epoch or model.steps_of_one_pass(data)
+    pass_seconds = step / passes_per_batch(network, labeled, unlabeled)
+    steps = steps_per_epoch or steps_of_one_pass(
+        len(images.unlabeled), model.batch_size, model.unlabeled_ratio
+    )
     passes = len(images.unlabeled)
     num_networks = 2
     num_epochs = epochs + outer_epochs
     if supervised:
-        passes += epochs * steps * network.passes_per_batch(labeled, 0)
+        passes += epochs * steps * passes_per_batch(network, labeled, 0)
         num_networks += 1
         num_epochs += epochs
     if images.test is not None:

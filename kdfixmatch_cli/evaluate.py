@@ -10,9 +10,9 @@ from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.images import skipped_files
 from kdfixmatch_cli.output import listed
-from kdfixmatch_keras import validation
-from kdfixmatch_keras.metrics import evaluate_predictions
-from kdfixmatch_keras.run_folder import RunFolder, to_json
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.report.metrics import evaluate_predictions
+from kdfixmatch_keras.report.run_folder import RunFolder, to_json
 from kdfixmatch_keras.sources import labeled_source
 from kdfixmatch_keras.sources.folder_source import ON_ERROR
 

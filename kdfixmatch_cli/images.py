@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kdfixmatch_keras.classifier import TrainingData
 from kdfixmatch_keras.sources import (
     FolderSource,
     ImageSource,
@@ -17,6 +16,7 @@ from kdfixmatch_keras.sources import (
     split_folder,
     unlabeled_source,
 )
+from kdfixmatch_keras.training.data import TrainingData
 
 MAX_SKIPPED = 20
 

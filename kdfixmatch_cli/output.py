@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import check_writable
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.storage.files import check_writable
 
 
 def check_file(path: Path, first_lines: Sequence[str] = ()) -> Path:

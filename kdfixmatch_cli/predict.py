@@ -9,12 +9,12 @@ from rich.progress import Progress
 from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.output import check_file, listed
-from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import written_aside
-from kdfixmatch_keras.prediction import predict_files
-from kdfixmatch_keras.run_folder import RunFolder
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.report.run_folder import RunFolder
+from kdfixmatch_keras.serving.file_prediction import predict_files
 from kdfixmatch_keras.sources.folder_source import ON_ERROR
 from kdfixmatch_keras.sources.image_files import EXTENSIONS, find_images
+from kdfixmatch_keras.storage.files import written_aside
 
 COLUMNS = ["file", "class", "confidence"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.output import check_file
 from kdfixmatch_keras import report as reports
-from kdfixmatch_keras.run_folder import RunFolder
+from kdfixmatch_keras.report.run_folder import RunFolder
 
 
 def report(run: Path, output: Path | None, quiet: bool) -> None:

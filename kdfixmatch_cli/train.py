@@ -21,9 +21,10 @@ from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
 from kdfixmatch_keras import FixMatch, KDFixMatch, backend, baselines, datasets, report
 from kdfixmatch_keras.classifier import ImageClassifier
-from kdfixmatch_keras.files import held, remove_remains, writing
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
-from kdfixmatch_keras.run_folder import RunFolder, versions
+from kdfixmatch_keras.report.run_folder import RunFolder, versions
+from kdfixmatch_keras.storage.files import held, remove_remains, writing
+from kdfixmatch_keras.training.batches import passes_per_batch, steps_of_one_pass
 
 _SHARED_SETTINGS = inspect.signature(ImageClassifier).parameters
 
@@ -293,13 +294,15 @@ def _progress(
     """A progress that knows how many steps each network takes, and what they cost."""
     labeled = model.batch_size
     unlabeled = labeled * model.unlabeled_ratio
-    steps = length["steps_per_epoch"] or model.steps_of_one_pass(images.as_data())
+    steps = length["steps_per_epoch"] or steps_of_one_pass(
+        len(images.unlabeled), model.batch_size, model.unlabeled_ratio
+    )
     epochs = {"outer": length["outer_epochs"], "inner": length["epochs"]}
     if with_supervised:
         epochs = {"supervised": length["epochs"], **epochs}
-    costs = dict.fromkeys(epochs, FixMatch.passes_per_batch(labeled, unlabeled))
+    costs = dict.fromkeys(epochs, passes_per_batch(FixMatch, labeled, unlabeled))
     if with_supervised:
-        costs["supervised"] = FixMatch.passes_per_batch(labeled, 0)
+        costs["supervised"] = passes_per_batch(FixMatch, labeled, 0)
     return TrainingProgress(
         console, {stage: count * steps for stage, count in epochs.items()}, costs
     )

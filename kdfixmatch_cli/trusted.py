@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.output import check_file
-from kdfixmatch_keras.files import written_aside
-from kdfixmatch_keras.run_folder import RunFolder
+from kdfixmatch_keras.report.run_folder import RunFolder
+from kdfixmatch_keras.storage.files import written_aside
 
 
 def trusted(run: Path, output: Path, quiet: bool) -> None:

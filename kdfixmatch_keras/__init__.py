@@ -16,8 +16,8 @@ from kdfixmatch_keras import (
 from kdfixmatch_keras._version import __version__
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
-from kdfixmatch_keras.trusted_set import TrustedSet
-from kdfixmatch_keras.trusted_set_builder import TrustedSetBuilder
+from kdfixmatch_keras.trusted.builder import TrustedSetBuilder
+from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
 __all__ = [
     "FixMatch",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources import (
     ArraySource,
     ImageSource,

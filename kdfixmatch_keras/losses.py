@@ -29,7 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.checks import validation
 
 # keras publishes no type information, so a tensor of any backend is `Any`.
 Tensor = Any

@@ -1,16 +1,57 @@
 import contextlib
 import importlib.util
+import os
+import shutil
+import warnings
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from kdfixmatch_keras import backbones
+from tests import bad_inputs
 
 # Whose subject is TensorFlow, and which import it and what comes with it at their top.
 # Other tests that need it say so with a marker, and `make test-jax` leaves them out.
 if importlib.util.find_spec("tensorflow") is None:
-    collect_ignore = ["test_export.py", "test_onnx_export.py", "test_serving_page.py"]
+    collect_ignore = [
+        "docs/test_serving_page.py",
+        "serving/test_export.py",
+        "serving/test_onnx_export.py",
+    ]
+
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
+)
+NO_CHROMIUM = "there is no Chromium, which `make browser` installs"
+
+
+def pytest_collection_modifyitems(items):
+    """Skips the tests of a page where there is no browser, unless one is demanded."""
+    if CHROMIUM is None and "KDFIXMATCH_NEEDS_CHROMIUM" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    """Says so in the last lines."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NO_CHROMIUM in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"Skipped the {count} tests of the report in a browser: {NO_CHROMIUM}."
+        )
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of the browser."""
+    return CHROMIUM
 
 
 @pytest.fixture
@@ -97,3 +138,24 @@ def made_up_tfds():
             return asked
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A folder with images, other things and a finished run, and a trained model."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*trusted set", UserWarning)
+        model = bad_inputs.prepare(folder)
+    return SimpleNamespace(folder=folder, model=model)
+
+
+@pytest.fixture
+def given(prepared, tmp_path, monkeypatch):
+    """A copy of the prepared folder to work in, and the trained model."""
+    here = tmp_path / "here"
+    shutil.copytree(prepared.folder, here)
+    monkeypatch.chdir(here)
+    # What would be written elsewhere by default is written here too.
+    monkeypatch.setenv("HOME", str(here))
+    return SimpleNamespace(here=here, model=prepared.model)

@@ -6,9 +6,10 @@ import pytest
 from keras import ops
 
 from kdfixmatch_keras import thresholds
-from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches
 from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.serving.prediction import ImageBatches, embedder
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
+from kdfixmatch_keras.training.batches import FixMatchBatches
 
 LOG_NAMES = {
     "loss",
@@ -455,97 +456,6 @@ def test_shared_teacher_labels_with_the_student(tiny_student, tiny_images):
     assert rates == {"ema": 0.0, "shared": 1.0}
 
 
-# Leaving out what has no target
-
-
-def one_step(tiny_student, batch, strong_views, trusted=-1, backbone=plain_backbone):
-    """What a step subtracts from each weight, and its logs, at half of the targets."""
-    network = without_augmentation(tiny_student(backbone), strong_views=strong_views)
-    x, labels = batch
-    network.tau = middle_confidence(
-        student_probabilities(network, x["unlabeled"]).max(-1)
-    )
-    network.threshold.tau = network.tau
-    return step_of(network, ({**x, "trusted": np.full(8, trusted, np.int32)}, labels))
-
-
-@pytest.mark.any_batch_size
-@pytest.mark.parametrize("trusted", [-1, 1])
-def test_without_batch_norm_targeted_views_have_the_same_gradient(
-    tiny_student, tiny_images, trusted
-):
-    batch = batch_of(tiny_images, [-1] * 8)
-    (all_views, all_logs), (targeted, logs) = (
-        one_step(tiny_student, batch, views, trusted) for views in ("all", "targeted")
-    )
-    for own, expected in zip(targeted, all_views, strict=True):
-        np.testing.assert_allclose(own, expected, atol=1e-6)
-    assert logs == pytest.approx(all_logs, rel=1e-5)
-    assert 0 < logs["mask_rate"] <= 1
-
-
-@keras.saving.register_keras_serializable(package="test_fixmatch")
-class Counting(keras.layers.Layer):
-    """Counts the images that it has seen in training."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.seen = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="seen"
-        )
-
-    def call(self, images, training=False):
-        if training:
-            self.seen.assign_add(ops.cast(ops.shape(images)[0], "float32"))
-        return images
-
-
-@pytest.mark.parametrize(
-    ("views", "expected"),
-    [
-        ("all", 4 + 8),
-        pytest.param("targeted", 4 + 4, marks=pytest.mark.any_batch_size),
-    ],
-)
-def test_images_without_a_target_are_not_seen(
-    tiny_student, tiny_images, views, expected
-):
-    student = tiny_student(
-        lambda shape: keras.Sequential([keras.Input(shape), Counting()])
-    )
-    network = without_augmentation(student, strong_views=views)
-    batch = batch_of(tiny_images, [-1] * 8)
-    confidence = student_probabilities(network, batch[0]["unlabeled"]).max(-1)
-    network.tau = network.threshold.tau = middle_confidence(confidence)
-    network.train_on_batch(*batch)
-    (seen,) = [weight for weight in student.weights if weight.name == "seen"]
-    assert float(seen) == expected
-
-
-@pytest.mark.any_batch_size
-@pytest.mark.parametrize("tau", [0.0, 1.0])
-def test_targeted_views_of_all_and_of_none(tiny_student, tiny_images, tau):
-    network = quick(tiny_student(), strong_views="targeted", tau=tau)
-    network.compile(keras.optimizers.Adam(0.01))
-    history = fit(network, batches_of(tiny_images, trusted=False), epochs=2)
-    assert history["mask_rate"] == [1.0 - tau] * 2
-    assert np.isfinite(history["loss"]).all()
-
-
-@pytest.mark.any_batch_size
-def test_targeted_views_learn(tiny_student, tiny_images):
-    network = quick(tiny_student(), strong_views="targeted", tau=0.6)
-    network.compile(keras.optimizers.Adam(0.01))
-    check_training(network, tiny_images)
-
-
-def test_targeted_views_are_refused_where_they_cannot_be(tiny_student):
-    with pytest.raises(ValueError, match="`strong_views` must be 'all' with teacher="):
-        FixMatch(tiny_student(), teacher="shared", strong_views="targeted")
-    with pytest.raises(ValueError, match="Did you mean 'targeted'"):
-        FixMatch(tiny_student(), strong_views="target")
-
-
 @pytest.mark.parametrize("workers", [2, 8])
 def test_threads_that_read_batches_change_no_bit(tiny_student, tiny_images, workers):
     trained = []
@@ -599,7 +509,7 @@ def test_evaluation_and_prediction_use_the_average(tiny_student, tiny_images, te
 def test_embedder_gives_the_teachers_embeddings_and_logits(tiny_student, tiny_images):
     network = FixMatch(tiny_student())
     network.student.set_weights([w * np.nan for w in network.student.get_weights()])
-    outputs = network.embedder().predict(tiny_images[0], verbose=0)
+    outputs = embedder(network).predict(tiny_images[0], verbose=0)
     assert outputs["embeddings"].shape == (24, 8)
     np.testing.assert_allclose(
         softmax(outputs["logits"]),

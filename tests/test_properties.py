@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kdfixmatch_keras import FixMatch, TrustedSet, TrustedSetBuilder, losses, metrics
-from kdfixmatch_keras.batches import FixMatchBatches, ImageBatches, PermutationStream
+from kdfixmatch_keras import FixMatch, TrustedSet, TrustedSetBuilder, losses
+from kdfixmatch_keras.report import metrics
+from kdfixmatch_keras.serving.prediction import ImageBatches
 from kdfixmatch_keras.sources import (
     ArraySource,
     FolderSource,
@@ -31,7 +32,8 @@ from kdfixmatch_keras.sources import (
     spool_dataset,
 )
 from kdfixmatch_keras.thresholds import FlexMatchThreshold
-from kdfixmatch_keras.trusted_set import REASONS
+from kdfixmatch_keras.training.batches import FixMatchBatches, PermutationStream
+from kdfixmatch_keras.trusted.trusted_set import REASONS
 
 # How many examples each test has; at least 10,000 in all.
 EXAMPLES = {
@@ -186,8 +188,8 @@ def test_parts_of_a_trusted_set_agree(data):
     parts = zip(
         trusted.indices.tolist(),
         trusted.labels.tolist(),
-        trusted.confidences.tolist(),
-        trusted.clusters.tolist(),
+        trusted.confidence[trusted.indices].tolist(),
+        trusted.cluster[trusted.indices].tolist(),
         strict=True,
     )
     dense = {}

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import KDFixMatch, TrustedSet
-from kdfixmatch_keras.integrity import sealed, unsealed
-from kdfixmatch_keras.run_folder import RunFolder, to_json
-from kdfixmatch_keras.run_state import RunState
+from kdfixmatch_keras.report.run_folder import RunFolder, to_json
+from kdfixmatch_keras.storage.integrity import sealed, unsealed
+from kdfixmatch_keras.training.run_state import RunState
 
 EPOCHS, OUTER_EPOCHS, STEPS = 3, 2, 1
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])

@@ -15,9 +15,11 @@ import keras
 import numpy as np
 
 from fuzz_parts import damage, material
-from kdfixmatch_keras import KDFixMatch, TrustedSet, checkpoints, run_state
-from kdfixmatch_keras.integrity import unsealed
-from kdfixmatch_keras.run_folder import RunFolder
+from kdfixmatch_keras import KDFixMatch, TrustedSet
+from kdfixmatch_keras.report.run_folder import RunFolder
+from kdfixmatch_keras.serving import saving as checkpoints
+from kdfixmatch_keras.storage.integrity import unsealed
+from kdfixmatch_keras.training import run_state
 
 # What may be raised. Not what is derived from them, such as UnicodeDecodeError.
 ALLOWED = (ValueError, RuntimeError, FileNotFoundError, IsADirectoryError)

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from kdfixmatch_keras import augmentation
-from kdfixmatch_keras.allocator import freed_memory_kept
 from speed_parts.pillow_policy import PillowPolicy
 from speed_parts.timing import repeated, rounds
 
@@ -48,12 +47,10 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
             "keras_layer": _compiled(keras_layer, resized, False),
             "pillow": pillow,
         }
-        # As `fit` keeps it; the processes of Pillow write into what is shared.
-        with freed_memory_kept():
-            calls = {name: repeated(act, job["least"]) for name, act in actions.items()}
-            found = rounds(
-                {name: call for name, (call, _) in calls.items()}, job["repeats"]
-            )
+        calls = {name: repeated(act, job["least"]) for name, act in actions.items()}
+        found = rounds(
+            {name: call for name, (call, _) in calls.items()}, job["repeats"]
+        )
     return {
         "seconds": {
             name: [value / calls[name][1] for value in values]

@@ -62,9 +62,9 @@ PROFILE = (
 QUICK_PROFILE = ("student", "bare", "strong", "average", "function")
 """Those of a quick look."""
 
-WHOLE = ("fixmatch", "kdfixmatch", "short_outer", "targeted")
+WHOLE = ("fixmatch", "kdfixmatch", "short_outer")
 """The methods of the whole job: KD-FixMatch also with an outer network that is trained
-for a quarter of the epochs, and with strong views of targeted images alone."""
+for a quarter of the epochs."""
 
 LABELS = {"digits": 20, "cifar10": 250}
 
@@ -74,8 +74,8 @@ def jobs(part: str, options: argparse.Namespace) -> list[Job]:
 
     Args:
         part: One of `PARTS`.
-        options: `quick`, `repeats`, `networks`, `precision`, `targeted` and `data_dir`
-            of the command line.
+        options: `quick`, `repeats`, `networks`, `precision` and `data_dir` of the
+            command line.
     """
     found: list[Job] = _JOBS[part](options)
     return found
@@ -213,7 +213,7 @@ def _whole(options: argparse.Namespace) -> list[Job]:
             "labels": LABELS[data],
             "seed": seed,
             "precision": precision,
-            "methods": _methods(options),
+            "methods": WHOLE[:2] if options.quick else WHOLE,
             "epochs": 2 if options.quick else None,
             "steps_per_epoch": 15 if options.quick else None,
         }
@@ -221,12 +221,6 @@ def _whole(options: argparse.Namespace) -> list[Job]:
         for data, data_dir in sets.items()
         for seed in range(seeds)
     ]
-
-
-def _methods(options: argparse.Namespace) -> tuple[str, ...]:
-    if options.targeted:
-        return WHOLE
-    return WHOLE[:2] if options.quick else WHOLE[:3]
 
 
 def _reading(options: argparse.Namespace) -> list[Job]:

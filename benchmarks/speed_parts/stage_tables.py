@@ -58,7 +58,6 @@ _STAGES = {
 _METHODS = {
     "kdfixmatch": "KD-FixMatch",
     "short_outer": "KD-FixMatch with a quarter of the epochs for the outer network",
-    "targeted": 'KD-FixMatch with `strong_views="targeted"`',
     "fixmatch": "FixMatch",
 }
 _COMMANDS = {

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import FixMatch, baselines
-from kdfixmatch_keras.batches import FixMatchBatches
+from kdfixmatch_keras.training.batches import FixMatchBatches
+from kdfixmatch_keras.training.plan import Plan
 from speed_parts.levels import Levels
 from speed_parts.timing import repeated, rounds, seconds
 
@@ -47,7 +48,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         seed=0,
     )
     data = classifier.load_data((images[:LABELED], labels), images)
-    network = classifier.new_network("outer", data)
+    network = classifier.new_network("outer", data, seed=0)
     batches = FixMatchBatches(
         data.labeled,
         data.unlabeled,
@@ -63,15 +64,12 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
     timer = Timer(network, alternatives)
     # The bar of Keras is a part of what a `fit` costs, but not of this output.
-    with contextlib.redirect_stdout(io.StringIO()):
-        classifier.train(
-            network,
-            data,
-            epochs=WARM_UP + job["repeats"],
-            steps_per_epoch=steps,
-            callbacks=[timer],
-            verbose=1,
-        )
+    plan = Plan(WARM_UP + job["repeats"], steps, callbacks=[timer], verbose=1)
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        classifier.training(data, plan) as training,
+    ):
+        training.fit(network, plan.epochs)
     found = {name: [s / steps for s in times] for name, times in timer.seconds.items()}
     if job["levels"] != ["bare"]:
         draw, times = repeated(lambda: batches[1], 0.05)

@@ -32,7 +32,7 @@ Images per second of two operations for each image and Cutout, on one batch in m
 KerasCV draws for each image from the same 14 operations. `keras.layers.RandAugment`
 draws from others, for all images at once, and its figure is without Cutout. Pillow has
 the same 14 operations and Cutout, in as many processes as there are cores, with the
-pixels in shared memory. The others keep the memory that they free, as `fit` does."""
+pixels in shared memory."""
 
 _PROFILE = """\
 Milliseconds that each part adds to a step which has all of the parts above it: the
@@ -44,8 +44,7 @@ _TRIALS = """\
 Seconds of what could be done over those of what is done: above 1, it is slower. Batch
 norms that are folded into convolutions are timed as if they cost nothing, without
 folding them anew after each step. Layouts: one convolution of 32 channels, forward and
-backward. Memory freed: eight passes, against eight that keep what they free. Not
-measured: what TensorFlow cannot compute on that processor."""
+backward. Not measured: what TensorFlow cannot compute on that processor."""
 
 _TRIED = {
     "mixed_float16": ("student", "student's pass in mixed_float16"),
@@ -54,7 +53,6 @@ _TRIED = {
     "folded": ("teacher", "teacher's pass with folded batch norms"),
     "together": ("single", "four steps in one execution"),
     "channels_first": ("channels_last", "channels before pixels"),
-    "freed": ("kept", "student's pass, its memory freed after each"),
 }
 
 _PARTS_OF_A_STEP = {

@@ -9,15 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from kdfixmatch_keras import FixMatch, baselines
-from kdfixmatch_keras.allocator import freed_memory_kept
-from kdfixmatch_keras.batches import FixMatchBatches
+from kdfixmatch_keras.training.batches import FixMatchBatches
 from speed_parts.levels import Levels
 from speed_parts.timing import rounds
 
 PRECISIONS = ("mixed_float16", "mixed_bfloat16")
 STEPS_PER_EXECUTION = 4
-# Of which the first has to ask the system for memory all the same.
-STEPS_KEPT = 8
 
 Action = Callable[[], Any]
 
@@ -33,7 +30,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         `"seconds"`: by name, of each repeat. `"student"` is compared with the
         precisions and `"xla"`, `"teacher"` with `"folded"`, `"single"` with
         `"together"`, `"channels_last"` with `"channels_first"`, which not every
-        processor is given by TensorFlow, `"kept"` with `"freed"`.
+        processor is given by TensorFlow.
     """
     network, batches = _new(job, "float32")
     levels = Levels(network, batches[0], steps=1)
@@ -49,18 +46,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         **_executions(network, batches),
         **_layouts(job),
     }
-    with freed_memory_kept():
-        for action in alternatives.values():
-            action()
-        found = rounds(alternatives, job["repeats"])
-    several = Levels(network, batches[0], STEPS_KEPT).student()
-    several()
-    return {
-        "seconds": {
-            **found,
-            **rounds({"kept": _kept(several), "freed": several}, job["repeats"]),
-        }
-    }
+    for action in alternatives.values():
+        action()
+    return {"seconds": rounds(alternatives, job["repeats"])}
 
 
 def _new(job: dict[str, Any], precision: str) -> tuple[FixMatch, FixMatchBatches]:
@@ -73,7 +61,7 @@ def _new(job: dict[str, Any], precision: str) -> tuple[FixMatch, FixMatchBatches
         job["backbone"], weights=None, mixed_precision=precision, seed=0, **sizes
     )
     data = classifier.load_data((images[:100], np.arange(100) % 10), images)
-    network = classifier.new_network("outer", data)
+    network = classifier.new_network("outer", data, seed=0)
     network.compile("sgd")
     network.optimizer.build(network.trainable_variables)
     batches = FixMatchBatches(
@@ -100,14 +88,6 @@ def _without_norms(model: keras.Model) -> keras.Model:
         return layer(inputs, **options)
 
     return keras.models.clone_model(model, call_function=call)
-
-
-def _kept(steps: Action) -> Action:
-    def call() -> None:
-        with freed_memory_kept():
-            steps()
-
-    return call
 
 
 def _executions(network: FixMatch, batches: FixMatchBatches) -> dict[str, Action]:

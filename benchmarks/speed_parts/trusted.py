@@ -12,8 +12,10 @@ import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
 from kdfixmatch_keras import TrustedSetBuilder, baselines
-from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
+from kdfixmatch_keras.training.data import TrainingData
+from kdfixmatch_keras.training.plan import Plan
 from speed_parts.timing import peak_memory, seconds
 
 DIMENSIONS, NUM_CLASSES, RESTARTS = 256, 10, 20
@@ -114,14 +116,15 @@ def _labeling(count: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     classifier = baselines.FixMatch(
         "small_cnn", weights=None, embedding_dim=DIMENSIONS, seed=0
     )
-    network = classifier.new_network("outer", data)
-    embedder = network.embedder()
+    network = classifier.new_network("outer", data, seed=0)
+    embedder = prediction.embedder(network)
 
     def reference() -> None:
         for _ in range(count // BATCH):
             embedder.predict_on_batch(few[:BATCH])
 
-    return lambda: classifier.label(network, data), reference
+    with classifier.training(data, Plan(epochs=1, verbose=0)) as session:
+        return lambda: session.label(network), reference
 
 
 class _Repeated(ImageSource):

@@ -1,8 +1,9 @@
 """The whole job: KD-FixMatch's stages against FixMatch, from images to a network."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -10,7 +11,6 @@ from accuracy import PRESETS, new_task
 from methods import Task
 
 from kdfixmatch_keras import KDFixMatch, baselines
-from kdfixmatch_keras.classifier import ImageClassifier
 from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 
 _SHORT = 4
@@ -45,7 +45,6 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "short_outer": functools.partial(
             _kdfixmatch, outer_epochs=-(-task.epochs // _SHORT)
         ),
-        "targeted": functools.partial(_kdfixmatch, strong_views="targeted"),
     }
     order = job["methods"] if job["seed"] % 2 == 0 else job["methods"][::-1]
     found = {name: methods[name](task) for name in order}
@@ -98,32 +97,45 @@ class Curve(keras.callbacks.Callback):
         self.points.append((self.clock.read(), float(logs["val_accuracy"])))
 
 
-class _Timed(ImageClassifier):
-    """Marks when the stages of a training end."""
+class _TimedSession:
+    """A training that marks when its stages end."""
+
+    def __init__(self, session: Any, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def fit(self, network: Any, epochs: int, *, stage: str, **options: Any) -> Any:
+        """Marks the end of both trainings."""
+        history = self._session.fit(network, epochs, stage=stage, **options)
+        self._clock.mark(stage)
+        return history
+
+    def label(self, network: Any) -> Any:
+        """Marks the end of the labeling."""
+        found = self._session.label(network)
+        self._clock.mark("labeling")
+        return found
+
+    def selected_once(self, select: Any) -> Any:
+        """Marks the end of the clustering."""
+        found = self._session.selected_once(select)
+        self._clock.mark("clustering")
+        return found
+
+
+class _TimedKDFixMatch(KDFixMatch):
+    """KD-FixMatch with a clock."""
 
     clock: Clock
 
-    def new_network(self, stage: str, data: Any, **options: Any) -> Any:
-        """Between labeling and the inner network is the clustering."""
-        if stage == "inner":
-            self.clock.mark("clustering")
-        return super().new_network(stage, data, **options)
-
-    def label(self, *arguments: Any, **options: Any) -> Any:
-        """Marks the labeling."""
-        found = super().label(*arguments, **options)
-        self.clock.mark("labeling")
-        return found
-
-    def train(self, network: Any, *arguments: Any, **options: Any) -> Any:
-        """Marks both trainings."""
-        history = super().train(network, *arguments, **options)
-        self.clock.mark(network.name.removeprefix("fixmatch_"))
-        return history
-
-
-class _TimedKDFixMatch(_Timed, KDFixMatch):
-    """KD-FixMatch with a clock."""
+    @contextlib.contextmanager
+    def training(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """A training with that clock."""
+        with super().training(*arguments, **options) as session:
+            yield _TimedSession(session, self.clock)
 
 
 def _fixmatch(task: Task) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 import keras
 
-from kdfixmatch_keras import validation
 from kdfixmatch_keras.augmentation.rand_augment import (
     OPERATION_NAMES as OPERATION_NAMES,
 )
 from kdfixmatch_keras.augmentation.rand_augment import Cutout as Cutout
 from kdfixmatch_keras.augmentation.rand_augment import RandAugment as RandAugment
 from kdfixmatch_keras.augmentation.weak import FlipAndShift as FlipAndShift
+from kdfixmatch_keras.checks import validation
 
 __all__ = [
     "OPERATION_NAMES",

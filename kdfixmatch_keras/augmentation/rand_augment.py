@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import validation
 from kdfixmatch_keras.augmentation import operations
 from kdfixmatch_keras.augmentation.compiled import compiled
 from kdfixmatch_keras.augmentation.weak import check_images
+from kdfixmatch_keras.checks import validation
 
 # keras.ops tensors have no common static type across backends.
 Tensor = Any
@@ -104,27 +104,6 @@ class RandAugment(keras.layers.Layer):
         check_images(images, channels=(1, 3))
         slots, magnitudes = self._draw(ops.shape(images)[0])
         return compiled(apply_dealt_operations)(images, slots, magnitudes)
-
-    def draw_operations(self, count: int) -> Tensor:
-        """Draws operations as a call would, without applying them.
-
-        It advances the random state: two layers with one seed draw the same, one
-        layer draws differently at each call.
-
-        Args:
-            count: Number of images, n.
-
-        Returns:
-            int32 tensor of shape `(num_ops, n)`; entry `(r, i)` is the index into
-            `OPERATION_NAMES` of what image `i` gets in round `r`.
-
-        Raises:
-            ValueError: If `count` is not an integer of at least 1.
-        """
-        count = validation.check_integer("count", count, 1)
-        slots, _ = self._draw(count)
-        share = ops.shape(slots)[1] // _NUM_OPERATIONS
-        return ops.argsort(slots, axis=1)[:, :count] // share
 
     def _draw(self, count: Any) -> tuple[Tensor, Tensor]:
         """Draws the permutations and magnitudes, each of shape `(num_ops, slots)`."""

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import validation
 from kdfixmatch_keras.augmentation.compiled import compiled
+from kdfixmatch_keras.checks import validation
 
 # keras.ops tensors have no common static type across backends.
 Tensor = Any

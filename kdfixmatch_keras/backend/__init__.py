@@ -32,11 +32,6 @@ def is_stateless() -> bool:
     return name() == "jax"
 
 
-def has_dynamic_shapes() -> bool:
-    """Whether a step may compute with as many rows as it finds; JAX compiles one."""
-    return name() != "jax"
-
-
 def device_names() -> list[str]:
     """Names of what the backend computes on, such as `"cpu:0"`."""
     if name() == "torch":

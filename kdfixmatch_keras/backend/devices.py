@@ -228,6 +228,18 @@ def known_everywhere(outputs: Any) -> Any:
     return keras.tree.map_structure(replicated, outputs)
 
 
+class _KnownEverywhere(keras.Model):
+    def predict_step(self, *args: Any) -> Any:
+        return known_everywhere(super().predict_step(*args))
+
+
+def functional_model(*args: Any, **kwargs: Any) -> keras.Model:
+    """A functional `keras.Model` whose predictions every process gets."""
+    # One that every program can load, wherever it does.
+    kind = _KnownEverywhere if sharing().processes > 1 else keras.Model
+    return kind(*args, **kwargs)
+
+
 @contextlib.contextmanager
 def shared_by_us() -> Iterator[None]:
     """Has Keras take the batches of a process for the rows of its own devices."""

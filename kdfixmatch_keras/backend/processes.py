@@ -10,12 +10,10 @@ import faulthandler
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from kdfixmatch_keras.backend import devices
-from kdfixmatch_keras.trusted_set import TrustedSet
 
 # What JAX, Gloo, NCCL and its coordination service say of a process that is gone.
 _SIGNS = (
@@ -65,27 +63,25 @@ def of_first(numbers: Sequence[int]) -> list[int]:
     return [int(number) for number in received.view(np.int64)]
 
 
-def trusted_set_of_first(found: TrustedSet) -> TrustedSet:
-    """The trusted set that the first process calls this with, in every process.
+def arrays_of_first(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays that the first process calls this with, in every process.
 
-    Clusterings of machines that are not alike could differ.
+    Args:
+        arrays: As many in each process, of the same shapes and dtypes; integers below
+            2**24.
     """
     if not are_several():
-        return found
+        return list(arrays)
     from jax.experimental import multihost_utils
 
-    arrays = [found.pseudo_labels, found.confidence, found.cluster, found.trusted]
-    labels, confidence, cluster, trusted = multihost_utils.broadcast_one_to_all(
-        # JAX knows how to add them up, which it does not for bool.
+    received = multihost_utils.broadcast_one_to_all(
+        # JAX adds them up, which it does not for bool.
         [array.astype(np.float32) for array in arrays]
     )
-    return replace(
-        found,
-        pseudo_labels=np.asarray(labels).astype(np.int32),
-        confidence=np.asarray(confidence),
-        cluster=np.asarray(cluster).astype(np.int32),
-        trusted=np.asarray(trusted).astype(np.bool_),
-    )
+    return [
+        np.asarray(found).astype(array.dtype)
+        for found, array in zip(received, arrays, strict=True)
+    ]
 
 
 def check_same(what: str, number: int, remedy: str) -> None:

@@ -1,10 +1,13 @@
 """What the methods that KD-FixMatch is compared with have in common."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
-from kdfixmatch_keras import fixmatch, validation
-from kdfixmatch_keras.classifier import ImageClassifier, TrainingData
+from kdfixmatch_keras import fixmatch
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.classifier import ImageClassifier, Settings
+from kdfixmatch_keras.training.plan import Plan
+from kdfixmatch_keras.training.session import Session
 
 
 class Baseline(ImageClassifier):
@@ -21,7 +24,9 @@ class Baseline(ImageClassifier):
             `{stage: {metric: [per epoch]}}`.
     """
 
-    def __init__(self, backbone: Any = "efficientnetb0", **settings: Any) -> None:
+    def __init__(
+        self, backbone: Any = "efficientnetb0", **settings: Unpack[Settings]
+    ) -> None:
         super().__init__(backbone, **settings)
         self.network: Any = None
         self.history: dict[str, Any] = {}
@@ -45,32 +50,17 @@ class Baseline(ImageClassifier):
         Returns:
             `history`.
         """
-        epochs = validation.check_integer("epochs", epochs, 1)
-        steps_per_epoch = validation.check_steps(steps_per_epoch)
         callbacks = validation.check_callbacks(callbacks)
-        verbose = validation.check_verbose(verbose)
-        if run_dir is not None:
-            run_dir = validation.check_output("run_dir", run_dir)
-        self._check_devices()
+        plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir)
+        self.check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
-        if steps_per_epoch is None:
-            steps_per_epoch = self.steps_of_one_pass(data)
-        identity = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
-        with self._run_state(run_dir, data, identity) as state:
-            self.network, self.history, self.image_passes = None, {}, 0
-            self.class_names = data.labeled.class_names
-            self.network = self._fit(
-                data,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                callbacks=callbacks,
-                verbose=verbose,
-                state=state,
-            )
+        with self.training(data, plan) as training:
+            self.network, self.history = None, {}
+            self.network = self._fit(training)
         return self.history
 
-    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
-        """Trains with checked `options` of `train`, fills `history`.
+    def _fit(self, training: Session) -> fixmatch.FixMatch:
+        """Trains for `training.plan.epochs`, fills `history`.
 
         Returns:
             The network that predicts.

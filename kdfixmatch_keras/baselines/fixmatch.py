@@ -1,10 +1,8 @@
 """FixMatch by itself."""
 
-from typing import Any
-
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
-from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.training.session import Session
 
 
 class FixMatch(Baseline):
@@ -17,7 +15,7 @@ class FixMatch(Baseline):
         - [Sohn et al., 2020](https://arxiv.org/abs/2001.07685)
     """
 
-    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
-        network = self.new_network("outer", data)
-        self.history = self.train(network, data, **options)
+    def _fit(self, training: Session) -> fixmatch.FixMatch:
+        network = self.new_network("outer", training.data, training.seed)
+        self.history = training.fit(network, training.plan.epochs)
         return network

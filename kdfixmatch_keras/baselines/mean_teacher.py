@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from kdfixmatch_keras import fixmatch, validation
+from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
 from kdfixmatch_keras.baselines.mean_teacher_network import MeanTeacherNetwork
-from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.training.session import Session
 
 
 class MeanTeacher(Baseline):
@@ -29,7 +30,7 @@ class MeanTeacher(Baseline):
         rampup: Share of all steps in which the weight rises, in [0, 1].
         **settings: The other arguments of `ImageClassifier`. `teacher` must be `"ema"`.
             `lambda_u`, `tau`, `threshold`, `distribution_alignment`,
-            `strong_views` and `strong_augmentation` have no effect.
+            and `strong_augmentation` have no effect.
 
     Reference:
         - [Tarvainen and Valpola, 2017](https://arxiv.org/abs/1703.01780)
@@ -52,16 +53,17 @@ class MeanTeacher(Baseline):
         )
         self.rampup = validation.check_fraction("rampup", rampup)
 
-    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
-        num_steps = options["epochs"] * options["steps_per_epoch"]
+    def _fit(self, training: Session) -> fixmatch.FixMatch:
+        num_steps = training.plan.epochs * training.steps_per_epoch
         network = self.new_network(
             "mean_teacher",
-            data,
+            training.data,
+            training.seed,
             network_class=MeanTeacherNetwork,
             lambda_u=self.consistency_weight,
             rampup_steps=round(self.rampup * num_steps),
             threshold="fixed",
             class_distribution=None,
         )
-        self.history = self.train(network, data, **options)
+        self.history = training.fit(network, training.plan.epochs)
         return network

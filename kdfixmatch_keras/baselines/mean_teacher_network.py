@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import validation
 from kdfixmatch_keras.baselines.unlabeled_term_network import UnlabeledTermNetwork
+from kdfixmatch_keras.checks import validation
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -38,7 +38,7 @@ class MeanTeacherNetwork(UnlabeledTermNetwork):
 
     def target_outputs(self, images: Any, training: bool) -> dict[str, Any]:
         """The teacher's logits `(M, K)` on another weak view, without gradient."""
-        logits = self.teacher(self._weak_view(images, training), training=False)
+        logits = self.teacher(self.weak_view(images, training), training=False)
         return {"teacher": ops.stop_gradient(logits)}
 
     def unlabeled_term(self, x: Any, y_pred: Any) -> Any:

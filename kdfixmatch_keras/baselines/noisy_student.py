@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from kdfixmatch_keras import fixmatch, validation
+from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.noisy_student_network import NoisyStudentNetwork
 from kdfixmatch_keras.baselines.pseudo_labeling import PseudoLabeling
-from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.training.session import Session
 
 
 class NoisyStudent(PseudoLabeling):
@@ -39,7 +40,7 @@ class NoisyStudent(PseudoLabeling):
             paper takes 130,000 of 300 million images for each of 1,000 classes.
         dropout: Share of the embedding that is dropped, in [0, 1).
         **settings: The other arguments of `ImageClassifier`; `tau`, `teacher`,
-            `threshold`, `strong_views` and `distribution_alignment` have no effect.
+            `threshold` and `distribution_alignment` have no effect.
 
     Attributes:
         network: The last student, or None before `fit`.
@@ -65,28 +66,33 @@ class NoisyStudent(PseudoLabeling):
         super().__init__(backbone, **settings)
         self.rounds = validation.check_integer("rounds", rounds, 1)
         self.tau_select = validation.check_fraction("tau_select", tau_select)
-        if images_per_class is not None:
-            validation.check_integer("images_per_class", images_per_class, 1)
-        self.images_per_class = images_per_class
+        self.images_per_class = validation.check_count(
+            "images_per_class", images_per_class
+        )
         self.dropout = validation.check_number("dropout", dropout, 0, 1, "[0, 1)")
 
-    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
+    def _fit(self, training: Session) -> fixmatch.FixMatch:
         self.networks, self.pseudo_labels = {}, None
-        network = self._noisy_network("supervised", data)
-        self._train_stage("supervised", network, data, **options)
+        network = self._noisy_network("supervised", training)
+        self._train_stage("supervised", network, training)
         for round_number in range(1, self.rounds + 1):
-            labels, confidence = self._pseudo_label(network, data, "tau_select")
-            rows = self._select(labels, confidence, len(data.labeled.class_names))
+            labels, confidence = self._pseudo_label(network, training, "tau_select")
+            num_classes = len(training.data.labeled.class_names)
+            rows = self._select(labels, confidence, num_classes)
             self.pseudo_labels = np.full_like(labels, -1)
             self.pseudo_labels[rows] = labels[rows]
             stage = f"student_{round_number}"
-            network = self._noisy_network(stage, data)
-            self._train_stage(stage, network, data, labels, rows, **options)
+            network = self._noisy_network(stage, training)
+            self._train_stage(stage, network, training, labels, rows)
         return network
 
-    def _noisy_network(self, stage: str, data: TrainingData) -> fixmatch.FixMatch:
+    def _noisy_network(self, stage: str, training: Session) -> fixmatch.FixMatch:
         return self.new_network(
-            stage, data, network_class=NoisyStudentNetwork, dropout=self.dropout
+            stage,
+            training.data,
+            training.seed,
+            network_class=NoisyStudentNetwork,
+            dropout=self.dropout,
         )
 
     def _select(

@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.backbones.build import check_student
 from kdfixmatch_keras.baselines.pseudo_label_network import PseudoLabelNetwork
-from kdfixmatch_keras.fixmatch import check_student
+from kdfixmatch_keras.checks import validation
 
 DROPOUT_LAYER = "dropout_before_logits"
 
@@ -48,7 +48,7 @@ class NoisyStudentNetwork(PseudoLabelNetwork):
 
     def student_view(self, images: Any, training: bool) -> Any:
         """A strong view."""
-        return self._strong_view(images, training)
+        return self.strong_view(images, training)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, serialised."""

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import losses, validation
+from kdfixmatch_keras import losses
 from kdfixmatch_keras.baselines.unlabeled_term_network import UnlabeledTermNetwork
 
 
@@ -26,15 +26,11 @@ class PseudoLabelNetwork(UnlabeledTermNetwork):
           Method for Deep Neural Networks", equation 15
     """
 
+    # No teacher sees the images.
+    teacher_passes = 0
+
     def unlabeled_term(self, x: Any, y_pred: Any) -> Any:
         """Mean `unlabeled_loss` of the pseudo-labels, a float32 scalar."""
         return ops.mean(
             losses.per_sample(self.unlabeled_loss, x["trusted"], y_pred["student"])
         )
-
-    @staticmethod
-    def passes_per_batch(num_labeled: int, num_unlabeled: int) -> int:
-        """What a batch costs; see `FixMatch`. No teacher sees the images."""
-        validation.check_integer("num_labeled", num_labeled, 0)
-        validation.check_integer("num_unlabeled", num_unlabeled, 0)
-        return 3 * (num_labeled + num_unlabeled)

@@ -8,8 +8,8 @@ import numpy as np
 
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
-from kdfixmatch_keras.classifier import TrainingData
 from kdfixmatch_keras.sources import SubsetSource
+from kdfixmatch_keras.training.session import Session
 
 
 class PseudoLabeling(Baseline):
@@ -34,43 +34,46 @@ class PseudoLabeling(Baseline):
         self,
         stage: str,
         network: fixmatch.FixMatch,
-        data: TrainingData,
+        training: Session,
         labels: np.ndarray | None = None,
         rows: np.ndarray | None = None,
-        **options: Any,
     ) -> None:
         """Trains a network on the labels, and on those of the unlabeled images `rows`.
 
         Args:
             stage: Its name in `history` and `networks`.
             network: What is trained.
-            data: All images.
+            training: The training.
             labels: int32 `(N,)`, labels of the unlabeled images.
             rows: int64 `(n,)`, which unlabeled images are used, repeats allowed.
-            **options: As in `train`.
         """
-        if labels is None or rows is None or len(rows) == 0:
-            options["labels_only"] = True
-        else:
+        data, trusted_labels = training.data, None
+        if labels is not None and rows is not None and len(rows):
             data = replace(data, unlabeled=SubsetSource(data.unlabeled, rows))
-            options["trusted_labels"] = labels[rows]
-        self.history[stage] = self.train(network, data, **options)
+            trusted_labels = labels[rows]
+        self.history[stage] = training.fit(
+            network,
+            training.plan.epochs,
+            data=data,
+            trusted_labels=trusted_labels,
+            labels_only=trusted_labels is None,
+        )
         self.networks[stage] = network
 
     def _pseudo_label(
-        self, network: fixmatch.FixMatch, data: TrainingData, threshold: str
+        self, network: fixmatch.FixMatch, training: Session, threshold: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """Labels all unlabeled images, as they are.
 
         Args:
             network: What labels them.
-            data: All images.
+            training: The training.
             threshold: Name of the argument with the least confidence of a label.
 
         Returns:
             Labels, int32 `(N,)`, -1 below the threshold; and confidences `(N,)`.
         """
-        probabilities, _embeddings = self.label(network, data)
+        probabilities, _embeddings = training.label(network)
         if not np.isfinite(probabilities).all():
             raise RuntimeError(
                 f"Network {network.name!r} labels images with NaN. It has diverged: "

@@ -1,13 +1,11 @@
 """Self-training: label once, train again."""
 
-from typing import Any
-
 import numpy as np
 
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.pseudo_label_network import PseudoLabelNetwork
 from kdfixmatch_keras.baselines.pseudo_labeling import PseudoLabeling
-from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.training.session import Session
 
 
 class SelfTraining(PseudoLabeling):
@@ -23,8 +21,7 @@ class SelfTraining(PseudoLabeling):
     Args:
         backbone: See `ImageClassifier`.
         **settings: The other arguments of `ImageClassifier`; `teacher`, `threshold`,
-            `distribution_alignment`, `strong_views` and `strong_augmentation` have no
-            effect.
+            `distribution_alignment` and `strong_augmentation` have no effect.
 
     Attributes:
         network: The student, or None before `fit`.
@@ -39,14 +36,16 @@ class SelfTraining(PseudoLabeling):
           Method for Deep Neural Networks", which labels anew in each step
     """
 
-    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
+    def _fit(self, training: Session) -> fixmatch.FixMatch:
         self.networks, self.pseudo_labels = {}, None
-        first = self.new_network("supervised", data)
-        self._train_stage("supervised", first, data, **options)
+        first = self.new_network("supervised", training.data, training.seed)
+        self._train_stage("supervised", first, training)
 
-        labels, _ = self._pseudo_label(first, data, "tau")
+        labels, _ = self._pseudo_label(first, training, "tau")
         self.pseudo_labels = labels
-        student = self.new_network("student", data, network_class=PseudoLabelNetwork)
+        student = self.new_network(
+            "student", training.data, training.seed, network_class=PseudoLabelNetwork
+        )
         rows = np.flatnonzero(labels >= 0)
-        self._train_stage("student", student, data, labels, rows, **options)
+        self._train_stage("student", student, training, labels, rows)
         return student

@@ -1,10 +1,8 @@
 """Training on the labels alone."""
 
-from typing import Any
-
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
-from kdfixmatch_keras.classifier import TrainingData
+from kdfixmatch_keras.training.session import Session
 
 
 class Supervised(Baseline):
@@ -17,7 +15,7 @@ class Supervised(Baseline):
     Of the arguments of `ImageClassifier`, those about unlabeled images have no effect.
     """
 
-    def _fit(self, data: TrainingData, **options: Any) -> fixmatch.FixMatch:
-        network = self.new_network("supervised", data)
-        self.history = self.train(network, data, labels_only=True, **options)
+    def _fit(self, training: Session) -> fixmatch.FixMatch:
+        network = self.new_network("supervised", training.data, training.seed)
+        self.history = training.fit(network, training.plan.epochs, labels_only=True)
         return network

@@ -4,7 +4,6 @@ from typing import Any
 
 from keras import ops
 
-from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.fixmatch import FixMatch
 
 
@@ -44,7 +43,7 @@ class UnlabeledTermNetwork(FixMatch):
 
     def student_view(self, images: Any, training: bool) -> Any:
         """What the student sees of any image."""
-        return self._weak_view(images, training)
+        return self.weak_view(images, training)
 
     def target_outputs(self, images: Any, training: bool) -> dict[str, Any]:
         """What else the term needs to know of the unlabeled images `(M, H, W, C)`."""
@@ -77,7 +76,7 @@ class UnlabeledTermNetwork(FixMatch):
         if isinstance(x, dict) and "unlabeled" in x:
             unlabeled = self.unlabeled_term(x, y_pred)
             self.unlabeled_loss_tracker.update_state(unlabeled)
-            loss = loss + devices.part_of_loss(self.unlabeled_weight() * unlabeled)
+            loss = loss + self.part_of_loss(self.unlabeled_weight() * unlabeled)
         return loss
 
     def compute_metrics(

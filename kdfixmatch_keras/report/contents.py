@@ -1,13 +1,12 @@
 """What the report of a run holds, as plain values."""
 
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any
 
 import keras
 import numpy as np
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.report import (
     embedding_map,
     evaluation,
@@ -169,11 +168,10 @@ def _some(
 def _settings(model: Any) -> dict[str, Any]:
     """The arguments that the model was made with; objects by their class."""
     settings: dict[str, Any] = {}
-    for name in signature(type(model)).parameters:
+    for name, value in model.arguments().items():
         if name in model.unsaved_arguments:
             settings[name] = "an object that was not saved with the model"
             continue
-        value = getattr(model, name)
         if isinstance(value, keras.layers.Layer | keras.losses.Loss) or callable(value):
             value = getattr(value, "__name__", type(value).__name__)
         elif not isinstance(value, str | int | float | list | tuple | None):

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from kdfixmatch_keras import batches
 from kdfixmatch_keras.report import values
+from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import ImageSource, LabeledImages, SubsetSource
-from kdfixmatch_keras.trusted_set import TrustedSet
+from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
 MAX_POINTS = 1500
 MAX_LABELED = 200
@@ -43,10 +43,10 @@ def draw(
     if len(known) > MAX_LABELED:
         known = np.linspace(0, len(known) - 1, MAX_LABELED).astype(np.int64)
     sample = np.sort(order[: MAX_POINTS - len(known)])
-    embedder = network.embedder()
+    embedder = prediction.embedder(network)
     embeddings = np.concatenate(
         [
-            batches.predict(embedder, images)["embeddings"]
+            prediction.predict(embedder, images)["embeddings"]
             for images in (
                 SubsetSource(labeled.images, known),
                 SubsetSource(unlabeled, sample),

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdfixmatch_keras import batches
-from kdfixmatch_keras.metrics import evaluate_predictions
 from kdfixmatch_keras.report import values
+from kdfixmatch_keras.report.metrics import evaluate_predictions
+from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 
 # A larger matrix would not be legible.
@@ -133,4 +133,4 @@ def estimate(
 
 def predict(network: Any, images: ImageSource) -> NDArray[np.float32]:
     """Class probabilities, float32 `(n, K)`, of the images in their order."""
-    return np.asarray(batches.predict(network, images))
+    return np.asarray(prediction.predict(network, images))

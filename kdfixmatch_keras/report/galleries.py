@@ -11,7 +11,7 @@ from PIL import Image
 from kdfixmatch_keras.report import values
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 from kdfixmatch_keras.sources.pixels import Images
-from kdfixmatch_keras.trusted_set import REASONS, TrustedSet
+from kdfixmatch_keras.trusted.trusted_set import REASONS, TrustedSet
 
 # Together they bound the size of the page, whatever the number of images.
 MAX_CLASSES = 20

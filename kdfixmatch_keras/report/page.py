@@ -8,10 +8,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import written_aside
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.report import charts, values
 from kdfixmatch_keras.report.values import FORMAT
+from kdfixmatch_keras.storage.files import written_aside
 
 # Of more classes, tables hold those of which the smallest share is trusted.
 MAX_ROWS = 200

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdfixmatch_keras.trusted_set import REASONS, TrustedSet
+from kdfixmatch_keras.trusted.trusted_set import REASONS, TrustedSet
 
 NUM_BINS = 20
 

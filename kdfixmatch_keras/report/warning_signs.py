@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kdfixmatch_keras.training_watch import remedy_for_few_targets, swallowing_limit
+from kdfixmatch_keras.training.watch import remedy_for_few_targets, swallowing_limit
 
 Sign = dict[str, str]
 # Below this share of the unlabeled images, nothing to speak of has a target.

@@ -14,8 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras import validation
-from kdfixmatch_keras.files import writing
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import integer_labels
@@ -26,6 +25,7 @@ from kdfixmatch_keras.sources.pixels import (
     check_uint8,
     conform,
 )
+from kdfixmatch_keras.storage.files import writing
 
 _INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.image_decoding import (
     Refused,
     read_header,

@@ -5,7 +5,7 @@ import abc
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras import array_validation
+from kdfixmatch_keras.checks import array_validation
 from kdfixmatch_keras.sources.pixels import Images
 
 

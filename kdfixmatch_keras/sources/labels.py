@@ -54,6 +54,19 @@ def integer_labels(labels: Any, argument: str) -> npt.NDArray[np.int64]:
     return array.reshape(-1).astype(np.int64)
 
 
+def check_one_label_each(name: str, labels: Any, count: int) -> None:
+    """Checks that there is a label for each of `count` images.
+
+    Raises:
+        ValueError: Their shape is not `(count,)`.
+    """
+    if np.shape(labels) != (count,):
+        raise ValueError(
+            f"`{name}` must be one integer an image, of shape ({count},). "
+            f"Received: {name}.shape={np.shape(labels)}"
+        )
+
+
 def _problem(array: npt.NDArray[Any]) -> str:
     kind = array.dtype.kind
     if kind == "f" and bool(np.isnan(array).any()):

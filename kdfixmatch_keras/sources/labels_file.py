@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     PathLike,

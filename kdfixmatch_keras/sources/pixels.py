@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kdfixmatch_keras import array_validation
+from kdfixmatch_keras.checks import array_validation
 
 Images = npt.NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras import validation
+from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource

@@ -1,0 +1,80 @@
+"""The networks of `keras.applications`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from kdfixmatch_keras.backbones.preprocessing import Preprocessing
+
+# Pixel range that each family of `keras.applications` was trained on. Families that
+# are not listed rescale inside the network and take [0, 255].
+_PIXELS_BY_PREFIX = {
+    "densenet": "torch",
+    "inception": "tf",
+    "mobilenetv2": "tf",
+    "nasnet": "tf",
+    "resnet": "caffe",
+    "vgg": "caffe",
+    "xception": "tf",
+}
+# Smallest side each network accepts; 32 where not listed.
+_MINIMUM_SIDE = {"xception": 71, "inceptionv3": 75, "inceptionresnetv2": 75}
+
+
+def application_names() -> dict[str, Callable[..., Any]]:
+    """Lower-case names of the networks in `keras.applications`, and their builders."""
+    return {
+        name.lower(): builder
+        for name, builder in vars(keras.applications).items()
+        if callable(builder) and name[0].isupper()
+    }
+
+
+def preprocessed(backbone: str, images: Any) -> Any:
+    """Raw `images` as the network of that name expects them."""
+    side = _MINIMUM_SIDE.get(backbone, 32)
+    return Preprocessing(_pixels(backbone), 3, side, name="preprocessing")(images)
+
+
+def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> Any:
+    """The network of that name without its top, for pixels of a shape `(H, W, 3)`.
+
+    With `weights`, its batch norm is frozen.
+
+    Raises:
+        RuntimeError: The ImageNet weights cannot be downloaded.
+        ValueError: `weights` are not a file of this network's weights.
+    """
+    builder = application_names()[backbone]
+    try:
+        body = builder(include_top=False, weights=weights, input_shape=shape)
+    # Keras raises a bare Exception when a download fails, and whatever h5py does.
+    except Exception as error:
+        if weights not in (None, "imagenet"):
+            raise ValueError(
+                f"`weights` must be a file of weights of {backbone} without its top. "
+                f"Received: weights={str(weights)!r} ({error})"
+            ) from error
+        if weights != "imagenet" or "fetch failure" not in str(error):
+            raise
+        raise RuntimeError(
+            f"The ImageNet weights of {backbone} could not be downloaded. Without a "
+            "network, pass weights=<path of a weights file> (without top), or "
+            "weights=None to start from random weights."
+        ) from error
+    if weights is not None:
+        for layer in body._flatten_layers():
+            if isinstance(layer, layers.BatchNormalization):
+                layer.trainable = False
+    return body
+
+
+def _pixels(backbone: str) -> str:
+    if backbone == "mobilenet" or backbone.endswith("v2") and "resnet" in backbone:
+        return "tf"
+    for prefix, pixels in _PIXELS_BY_PREFIX.items():
+        if backbone.startswith(prefix):
+            return pixels
+    return "raw"

@@ -1,0 +1,22 @@
+"""What the networks of this package are made of."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+# FixMatch decays weights by 5e-4 through the gradient; Keras does not halve the square.
+L2_PENALTY = 2.5e-4
+
+
+def convolution(x: Any, filters: int, *, size: int = 3, strides: int = 1) -> Any:
+    """A convolution without bias, with the L2 penalty of FixMatch on its kernel."""
+    return layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        kernel_regularizer=keras.regularizers.L2(L2_PENALTY),
+    )(x)

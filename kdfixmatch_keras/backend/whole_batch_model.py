@@ -1,0 +1,189 @@
+"""A classifier whose step does on many devices what it does on one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from kdfixmatch_keras import backend
+from kdfixmatch_keras.backend import devices
+
+
+class WholeBatchModel(keras.Model):
+    """Base of a classifier that trains on dictionaries and predicts plain images.
+
+    A subclass writes its step as for one device: `compute_loss` of a dictionary,
+    `after_step`, and with `with_whole_batch` what is to follow the whole batch. What
+    replicas of TensorFlow, stateless steps of JAX and several processes need on top is
+    here, and so is the evaluation of plain images, of which those that pad a batch have
+    the label -1.
+
+    Args:
+        **kwargs: As in `keras.Model`.
+
+    Attributes:
+        accuracy: Metric of the labeled images.
+        supervised_loss_tracker: Mean of the loss of the labeled images.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._supervised_loss = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True
+        )
+        self._probability_loss = keras.losses.SparseCategoricalCrossentropy()
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        self.supervised_loss_tracker = keras.metrics.Mean(name="supervised_loss")
+        # Of a training batch; an evaluation hides them.
+        self._trackers: list[Any] = [self.supervised_loss_tracker]
+        self._in_training = False
+
+    # What a subclass says
+
+    def after_step(self) -> None:
+        """What follows a step of the optimizer."""
+
+    def statistics(self) -> list[Any]:
+        """Variables that each replica moves by its own part of a batch."""
+        return []
+
+    def penalties(self) -> list[Any]:
+        """Terms of the loss that belong to weights."""
+        found: list[Any] = self.losses
+        return found
+
+    # What a subclass computes with
+
+    @staticmethod
+    def whole_batch(rows: Any) -> Any:
+        """The rows of all devices in order, with gradient, given those of this one."""
+        return devices.whole_batch(rows)
+
+    @staticmethod
+    def with_whole_batch(function: Callable[..., Any], *rows: Any) -> Any:
+        """Calls a function with the rows of all devices.
+
+        Args:
+            function: From tensors with a row for each image of the batch to such
+                tensors, in whatever structure.
+            *rows: Tensors with a row for each image of this device.
+
+        Returns:
+            What the function returns, of the images of this device.
+        """
+        found = function(*map(devices.whole_batch, rows))
+        return keras.tree.map_structure(
+            lambda whole: devices.own_rows(whole, rows[0]), found
+        )
+
+    @staticmethod
+    def mean_loss(loss: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The mean of a `keras.losses.Loss` over the images of this device."""
+        return devices.whole_loss(loss(y, y_pred, sample_weight))
+
+    @staticmethod
+    def part_of_loss(loss: Any) -> Any:
+        """What this device adds to the loss of the whole batch.
+
+        Args:
+            loss: Mean over the images of this device.
+        """
+        return devices.part_of_loss(loss)
+
+    def with_penalties(self, loss: Any) -> Any:
+        """As `part_of_loss`, with the penalties."""
+        for penalty in self.penalties():
+            loss = loss + ops.cast(penalty, loss.dtype)
+        return self.part_of_loss(loss)
+
+    # What Keras calls
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss of plain images: cross-entropy, or what was given to `compile`."""
+        if self._has_own_loss():
+            self.accuracy.update_state(y, y_pred, sample_weight)
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        if self._may_be_padded(sample_weight, training):
+            return self._loss_without_padding(y, y_pred)
+        self.accuracy.update_state(y, y_pred, sample_weight)
+        loss = self.mean_loss(self._probability_loss, y, y_pred, sample_weight)
+        return self.with_penalties(loss) if training else self.part_of_loss(loss)
+
+    def _has_own_loss(self) -> bool:
+        return bool(self.compiled and self.loss is not None)
+
+    def _may_be_padded(self, sample_weight: Any, training: bool) -> bool:
+        """Whether images of label -1 make a batch one that all devices share evenly."""
+        if training or self._has_own_loss() or sample_weight is not None:
+            return False
+        return devices.sharing(self).devices > 1
+
+    def _loss_without_padding(self, y: Any, y_pred: Any) -> Any:
+        """The loss in evaluation of the images that have a label."""
+        labels = ops.reshape(ops.cast(y, "int32"), (-1,))
+        known = ops.cast(labels >= 0, "float32")
+        labels = ops.maximum(labels, 0)
+        values = keras.losses.sparse_categorical_crossentropy(labels, y_pred)
+        count = ops.sum(known)
+        loss = ops.sum(known * values) / ops.maximum(count, 1.0)
+        self.accuracy.update_state(labels, y_pred, sample_weight=known)
+        # Keras's own counts the images of a batch, with those that pad it.
+        self.supervised_loss_tracker.update_state(loss, sample_weight=count)
+        return devices.part_of_loss(loss)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Returns the metrics, in evaluation only those that mean something there."""
+        if isinstance(x, dict):
+            trackers = self._trackers if "unlabeled" in x else self._trackers[:1]
+            metrics = [self._loss_tracker, self.accuracy, *trackers]
+            with devices.whole_state(self.metrics_variables):
+                return {metric.name: metric.result() for metric in metrics}
+        # With those that a user compiled, which are of probabilities.
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        with devices.whole_state(self.metrics_variables) as differs:
+            if differs:
+                results = self.get_metrics_result()
+            if self._may_be_padded(sample_weight, self._in_training):
+                results["loss"] = self.supervised_loss_tracker.result()
+        hidden = {metric.name for metric in self._trackers}
+        return {name: value for name, value in results.items() if name not in hidden}
+
+    def train_step(self, *args: Any) -> Any:
+        """One step of Keras's own trainer, and what follows it."""
+        self._in_training = True
+        if not backend.is_stateless():
+            logs = super().train_step(*args)
+            devices.make_equal(self.statistics())
+            self.after_step()
+            return logs
+        logs, (trainable, non_trainable, optimizer, metrics) = super().train_step(*args)
+        mapping = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            self.after_step()
+        non_trainable = [
+            scope.get_current_value(variable)
+            for variable in self.non_trainable_variables
+        ]
+        return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def test_step(self, *args: Any) -> Any:
+        """The step of Keras's own trainer."""
+        self._in_training = False
+        return super().test_step(*args)
+
+    def predict_step(self, *args: Any) -> Any:
+        """The step of Keras's own trainer; every process gets all that it returns."""
+        return devices.known_everywhere(super().predict_step(*args))

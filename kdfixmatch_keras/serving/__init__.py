@@ -1,0 +1,1 @@
+"""Using a trained network: predicting, saving, exporting."""

@@ -1,0 +1,287 @@
+"""Saving a trained `KDFixMatch` and loading it again, without pickle."""
+
+import contextlib
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.memory import is_out_of_memory
+from kdfixmatch_keras.storage.files import standing, written_aside
+from kdfixmatch_keras.storage.integrity import DAMAGED, MAX_EXPANSION, check_expansion
+from kdfixmatch_keras.trusted.trusted_set import TrustedSet
+
+FORMAT_VERSION = 1
+SETTINGS = "settings.json"
+TRUSTED_SET = "trusted.npz"
+NETWORKS = ("outer", "inner")
+MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
+SUMS = "SHA256SUMS"
+FILES = (*MEMBERS, SUMS)
+
+
+def save(model: Any, path: Any) -> None:
+    """Writes a trained `KDFixMatch`.
+
+    Args:
+        model: The model; `fit` must have ended.
+        path: A file name ending in `.zip`, or a folder.
+
+    Raises:
+        RuntimeError: `model` has not been trained.
+        TypeError: `path` is no path.
+        ValueError: Something other than a saved model stands at `path`.
+        OSError: The disk does not take it. What stood at `path` still does.
+    """
+    path = validation.check_output("path", path)
+    model.serving_network  # noqa: B018 - raises where there is nothing to save
+    is_empty_folder = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_empty_folder and not _is_saved_model(path):
+        raise ValueError(
+            "`path` must be new, or a saved model to replace. "
+            f"Received: path={str(path)!r}, which holds something else"
+        )
+    is_archive = path.suffix == ".zip"
+    with written_aside(path) as temporary:
+        folder = temporary.with_name("members") if is_archive else temporary
+        folder.mkdir()
+        (folder / SETTINGS).write_text(json.dumps(_settings(model), indent=2))
+        model.trusted_set.save(folder / TRUSTED_SET)
+        for network in NETWORKS:
+            getattr(model, network).save(folder / f"{network}.keras")
+        (folder / SUMS).write_text(_sums(folder), encoding="utf-8")
+        if is_archive:
+            with zipfile.ZipFile(temporary, "w") as archive:
+                for member in FILES:
+                    archive.write(folder / member, member)
+
+
+def load(cls: Any, path: Any) -> Any:
+    """Reads what `save` wrote, as a model of class `cls`.
+
+    Nothing is taken from files that do not agree with the checksums of `save`. Keras's
+    safe mode is on, unless the program has turned it off for all that it loads with
+    `keras.config.enable_unsafe_deserialization()`.
+
+    Raises:
+        TypeError: `path` is no path.
+        ValueError: `path` does not hold a saved model of this version, or one that was
+            changed or damaged.
+    """
+    optimizers = keras.saving.custom_object_scope(_optimizers())
+    with _opened(path) as folder, optimizers:
+        settings = _read_settings(folder)
+        _check_sums(folder)
+        with _reading(SETTINGS):
+            model = _model_of(cls, settings)
+        with _reading(TRUSTED_SET):
+            model.trusted_set = TrustedSet.load(folder / TRUSTED_SET)
+        for network in NETWORKS:
+            file = folder / f"{network}.keras"
+            with _reading(file.name):
+                with open(file, "rb") as opened:
+                    check_expansion(opened)
+                loaded = keras.saving.load_model(file, safe_mode=True)
+            setattr(model, network, loaded)
+    return model
+
+
+def _optimizers() -> dict[str, Any]:
+    """Keras's optimizers by name.
+
+    On PyTorch a `keras.optimizers.SGD` is of a class of that backend, and is saved as
+    such: no other backend can import it.
+    """
+    return {
+        name: kind
+        for name, kind in vars(keras.optimizers).items()
+        if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+    }
+
+
+def check_can_train(model: Any) -> None:
+    """Checks that a `KDFixMatch` has all that it was made with.
+
+    Raises:
+        RuntimeError: It was loaded, and code of the user's own was not saved with it.
+    """
+    if model.unsaved_arguments:
+        raise RuntimeError(
+            "This model was loaded, and its own code was not saved with it: "
+            f"{', '.join(model.unsaved_arguments)}. To train again, make a "
+            "KDFixMatch with these arguments."
+        )
+
+
+def read_settings(path: Any) -> dict[str, Any]:
+    """What `save` wrote beside the networks, such as `"class_names"`.
+
+    Raises:
+        ValueError: As for `load`.
+    """
+    with _opened(path) as folder:
+        settings = _read_settings(folder)
+        _check_sums(folder)
+    return settings
+
+
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[Path]:
+    """A folder with all that `save` wrote; what is wrong with it names the path."""
+    path = standing(validation.check_path("path", path))
+    try:
+        missing = set(FILES) - _names(path)
+        if missing:
+            raise ValueError(f"no {min(missing)} in it")
+        if path.is_dir():
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _extract(path, folder)
+            yield folder
+    except DAMAGED as error:
+        # PyTorch and JAX make a RuntimeError of it.
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(
+            "`path` must be a model that KDFixMatch.save wrote, and unchanged. "
+            f"Received: path={str(path)!r} ({error})"
+        ) from error
+
+
+def _names(path: Path) -> set[str]:
+    """Names of the files in a folder or an archive."""
+    if path.is_dir():
+        return {entry.name for entry in path.iterdir() if entry.is_file()}
+    if not path.exists():
+        raise ValueError("there is no such file or folder")
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def _is_saved_model(path: Path) -> bool:
+    try:
+        return set(FILES) <= _names(path)
+    except DAMAGED:
+        return False
+
+
+def _extract(path: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        # By name: an archive cannot place files that were not asked for.
+        for name in FILES:
+            entry = archive.getinfo(name)
+            # `save` does not compress, and who packs a model again gets nowhere near.
+            packed = min(entry.compress_size, path.stat().st_size)
+            if entry.file_size > max(MAX_EXPANSION * packed, 1 << 20):
+                raise ValueError(f"{name} would unpack to {entry.file_size:,} bytes")
+            archive.extract(entry, folder)
+
+
+def _check_sums(folder: Path) -> None:
+    said, found = (folder / SUMS).read_text(encoding="utf-8"), _sums(folder)
+    if said == found:
+        return
+    expected = said.splitlines()
+    damaged = [line[66:] for line in found.splitlines() if line not in expected]
+    raise ValueError(
+        f"{', '.join(damaged) or SUMS} was changed or damaged after it was saved"
+    )
+
+
+def _sums(folder: Path) -> str:
+    """The checksums of all members, as `sha256sum --check` reads them."""
+    lines = []
+    for member in MEMBERS:
+        with open(folder / member, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines.append(f"{digest}  {member}\n")
+    return "".join(lines)
+
+
+@contextlib.contextmanager
+def _reading(member: str) -> Iterator[None]:
+    """Names the member of which the reading fails."""
+    try:
+        yield
+    # Keras raises what the code of its layers raises; an unknown layer is a TypeError.
+    except Exception as error:
+        # Of which the file is not to blame.
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(f"{member}: {type(error).__name__}: {error}") from error
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    with _reading(SETTINGS):
+        try:
+            settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+            version = settings["format_version"]
+        except (LookupError, ValueError):
+            # Says more, where it was changed.
+            _check_sums(folder)
+            raise
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"the model was saved in format {version}; this version of "
+            f"kdfixmatch_keras reads format {FORMAT_VERSION}"
+        )
+    return settings
+
+
+def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
+    """The model without what it was trained to."""
+    arguments = {
+        name: keras.saving.deserialize_keras_object(value)
+        if isinstance(value, dict)
+        else value
+        for name, value in settings["arguments"].items()
+    }
+    # The networks hold their weights: the file they started from may be gone, and is
+    # needed only to train again.
+    weights = arguments.pop("weights")
+    # An argument of training alone that earlier versions had.
+    arguments.pop("strong_views", None)
+    model = cls(**arguments, weights=None)
+    model.weights = weights
+    model.unsaved_arguments = settings["unsaved_arguments"]
+    model.unlabeled_names = settings["unlabeled_names"]
+    model.class_names = settings["class_names"]
+    model.history = settings["history"]
+    return model
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    # What was lost when this model was loaded is still lost.
+    arguments, unsaved = {}, list(model.unsaved_arguments)
+    for name, value in model.arguments().items():
+        if name in unsaved:
+            continue
+        if isinstance(
+            value,
+            keras.layers.Layer | keras.losses.Loss | keras.optimizers.Optimizer,
+        ) and not isinstance(value, keras.Model):
+            arguments[name] = keras.saving.serialize_keras_object(value)
+        elif isinstance(value, Path):
+            arguments[name] = str(value)
+        elif value is None or isinstance(value, str | int | float | tuple | list):
+            arguments[name] = value
+        else:
+            # A backbone or a clustering of the user's own: the networks hold what is
+            # needed to predict, and `fit` will ask for it again.
+            unsaved.append(name)
+    return {
+        "format_version": FORMAT_VERSION,
+        "arguments": arguments,
+        "unsaved_arguments": unsaved,
+        "class_names": model.class_names,
+        "unlabeled_names": model.unlabeled_names,
+        "history": model.history,
+    }

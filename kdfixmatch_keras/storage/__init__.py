@@ -1,0 +1,1 @@
+"""Writing all or nothing, and telling what was damaged since."""

@@ -1,0 +1,1 @@
+"""Whose label counts in a step, and towards what: a file a rule."""

@@ -1,0 +1,305 @@
+"""One training, of one network or of several in turn, and where it is kept."""
+
+import contextlib
+import json
+import secrets
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kdfixmatch_keras import backend
+from kdfixmatch_keras.backend import devices, processes
+from kdfixmatch_keras.checks import memory, validation
+from kdfixmatch_keras.serving import prediction
+from kdfixmatch_keras.training import callbacks as stage_callbacks
+from kdfixmatch_keras.training import run_state
+from kdfixmatch_keras.training.batches import (
+    FixMatchBatches,
+    passes_per_batch,
+    steps_of_one_pass,
+)
+from kdfixmatch_keras.training.data import TrainingData
+from kdfixmatch_keras.training.identity import identify
+from kdfixmatch_keras.training.optimizers import build_optimizer
+from kdfixmatch_keras.training.plan import Plan
+from kdfixmatch_keras.training.run_state import NOT_STARTED, RunState
+from kdfixmatch_keras.training.watch import TrainingWatch
+from kdfixmatch_keras.trusted.trusted_set import TrustedSet
+
+
+class Session:
+    """One call of `fit`: trains networks on the same images, with the same settings.
+
+    Args:
+        data: The images.
+        plan: What `fit` is asked for.
+        seed: Fixes everything that is random; None draws it anew each time.
+        batch_size: Labeled images in a batch, `B`.
+        unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
+        optimizer: See `optimizers.build_optimizer`.
+        pretrained: Whether networks start from trained weights.
+        state: Where the training is kept, or None.
+
+    Attributes:
+        steps_per_epoch: Batches in an epoch.
+        image_passes: What it has cost until now: how often an image went forward
+            through a network, to train (which counts three times, for the way back),
+            for a teacher's target or to be labeled.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        plan: Plan,
+        *,
+        seed: int | None,
+        batch_size: int,
+        unlabeled_ratio: int,
+        optimizer: Any,
+        pretrained: bool,
+        state: RunState | None = None,
+    ) -> None:
+        self.data = data
+        self.plan = plan
+        self.seed = seed
+        self.batch_size = batch_size
+        self.unlabeled_ratio = unlabeled_ratio
+        self.optimizer = optimizer
+        self.pretrained = pretrained
+        self.steps_per_epoch = plan.steps_per_epoch or steps_of_one_pass(
+            len(data.unlabeled), batch_size, unlabeled_ratio
+        )
+        self.image_passes = 0
+        self._state = state
+        self._is_logged = state is not None and not state.is_new
+
+    def fit(
+        self,
+        network: Any,
+        epochs: int,
+        *,
+        stage: str | None = None,
+        data: TrainingData | None = None,
+        trusted_labels: np.ndarray | None = None,
+        trusted_until: float = 1.0,
+        labels_only: bool = False,
+    ) -> dict[str, list[float]]:
+        """Trains `network` with Keras's `fit`, or goes on where that was stopped.
+
+        Args:
+            network: A `FixMatch` network.
+            epochs: Epochs of its training.
+            stage: Whose callbacks are called, of a method with stages.
+            data: What it trains on in place of all images.
+            trusted_labels: int32 `(N,)`, -1 where there is none; or None.
+            trusted_until: For which share of the steps trusted labels are shown.
+            labels_only: Whether to leave the unlabeled images out.
+
+        Returns:
+            `{metric: [per epoch]}`.
+
+        Raises:
+            TrainingDiverged: A loss or a weight became NaN or infinite.
+
+        Warns:
+            UserWarning: The network learns nothing from the unlabeled images, takes
+                them all for one class, or is no better than chance.
+        """
+        data = data or self.data
+        steps = epochs * self.steps_per_epoch
+        sharing = devices.sharing(network)
+        batches = FixMatchBatches(
+            data.labeled,
+            None if labels_only else data.unlabeled,
+            trusted_labels,
+            batch_size=self.batch_size,
+            unlabeled_ratio=self.unlabeled_ratio,
+            steps_per_epoch=self.steps_per_epoch,
+            seed=self._seed_of_batches(network),
+            trusted_steps=round(trusted_until * steps),
+            sharing=sharing,
+        )
+        network.compile(
+            optimizer=build_optimizer(self.optimizer, steps, pretrained=self.pretrained)
+        )
+        # A step that creates variables is traced a second time by TensorFlow.
+        network.optimizer.build(network.trainable_variables)
+        unlabeled = 0 if labels_only else batches.unlabeled_batch_size
+        self.image_passes += steps * passes_per_batch(
+            network, self.batch_size, unlabeled
+        )
+        done, history, finished = self._restored(network)
+        if finished:
+            return history
+        keep = None if self._state is None else self._state.save_diverged
+        watch = TrainingWatch(network, data.labeled, keep)
+        last = []
+        if self._state is not None:
+            last = [self._state.callback(network, epochs, history)]
+        with (
+            stage_callbacks.for_stage(
+                self.plan.callbacks, stage, self._is_logged
+            ) as chosen,
+            devices.shared_by_us(),
+        ):
+            added = network.fit(
+                backend.feed(batches),
+                epochs=epochs,
+                initial_epoch=done,
+                shuffle=False,
+                validation_data=None
+                if data.validation is None
+                else backend.feed(
+                    prediction.ImageBatches(
+                        data.validation.images, data.validation.labels, sharing=sharing
+                    )
+                ),
+                # Before callbacks that could evaluate or write what has diverged.
+                callbacks=[batches.epoch_callback(), watch, *chosen, *last],
+                verbose=self.plan.verbose,
+            )
+        self._is_logged = True
+        return {
+            name: [*history.get(name, []), *map(float, values)]
+            for name, values in added.history.items()
+        }
+
+    @staticmethod
+    def on_one_device(function: Callable[[], Any]) -> Any:
+        """Calls a function that is to know of one device only."""
+        return devices.on_one(function)
+
+    def label(self, network: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and embeds every unlabeled image once, in index order, as it is.
+
+        Returns:
+            Probabilities, float32 `(N, K)`, and embeddings `(N, D)`, of the teacher of
+            `network`.
+
+        Raises:
+            MemoryError: They do not fit into memory.
+        """
+        unlabeled = self.data.unlabeled
+        dimensions = network.student.get_layer("embedding").output.shape[-1]
+        with memory.needed_for(
+            f"Labeling {len(unlabeled):,} images with embeddings of "
+            f"{dimensions:,} dimensions",
+            "A smaller `embedding_dim` or `image_size` needs less.",
+        ):
+            found = prediction.probabilities_and_embeddings(
+                network, unlabeled, verbose=self.plan.verbose
+            )
+        self.image_passes += len(unlabeled)
+        return found
+
+    def selected_once(self, select: Callable[[], TrustedSet]) -> TrustedSet:
+        """The trusted set of this training.
+
+        It is selected once, however often the training is stopped, and is that of the
+        first of several processes: clusterings of machines that are not alike could
+        differ.
+
+        Args:
+            select: Selects it.
+        """
+        kept = None if self._state is None else self._state.load_trusted_set()
+        processes.check_same("trusted sets", kept is not None, processes.ONE_FOLDER)
+        if kept is not None:
+            self.image_passes += len(self.data.unlabeled)
+            return kept
+        found = select()
+        labels, confidence, cluster, trusted = processes.arrays_of_first(
+            [found.pseudo_labels, found.confidence, found.cluster, found.trusted]
+        )
+        found = replace(
+            found,
+            pseudo_labels=labels,
+            confidence=confidence,
+            cluster=cluster,
+            trusted=trusted,
+        )
+        if self._state is not None:
+            self._state.save_trusted_set(found)
+        return found
+
+    def _seed_of_batches(self, network: Any) -> int:
+        seed = validation.derive_seed(self.seed, f"{network.name}/batches")
+        return int(np.random.default_rng().integers(2**31)) if seed is None else seed
+
+    def _restored(self, network: Any) -> run_state.Progress:
+        """Brings a compiled network to where its training was stopped."""
+        if self._state is None:
+            return NOT_STARTED
+        done, history, finished = self._state.restore(network)
+        processes.check_same("checkpoints", 2 * done + finished, processes.ONE_FOLDER)
+        return done, history, finished
+
+
+@contextlib.contextmanager
+def opened(
+    data: TrainingData,
+    plan: Plan,
+    method: str,
+    arguments: Mapping[str, Any],
+    seed: int | None,
+    *,
+    pretrained: bool,
+    **of_fit: Any,
+) -> Iterator[Session]:
+    """Opens a training, new or stopped, in all of its processes.
+
+    Args:
+        data: The images.
+        plan: What `fit` is asked for.
+        method: Name of the method.
+        arguments: Those of its constructor, by name.
+        seed: Fixes everything that is random, or None.
+        pretrained: Whether networks start from trained weights.
+        **of_fit: Arguments of `fit` that only this method has.
+
+    Raises:
+        ValueError: `run_dir` is that of another training.
+        RuntimeError: Another process is training there, or the processes of this
+            training differ.
+        OSError: Nothing can be written there.
+    """
+    several = processes.are_several()
+    kept = "nothing is kept without `run_dir`"
+    if plan.run_dir is not None:
+        kept = "it goes on from the last epoch that `run_dir` keeps"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            processes.ending_together(f"Start all of them again: {kept}.")
+        )
+        identity: dict[str, Any] = {}
+        if plan.run_dir is not None or several:
+            length = {"epochs": plan.epochs, "steps_per_epoch": plan.steps_per_epoch}
+            identity = identify(method, arguments, data, {**length, **of_fit})
+        if several:
+            same = json.dumps([identity, seed], sort_keys=True)
+            processes.check_same(
+                "arguments or images",
+                zlib.crc32(same.encode()) >> 1,
+                "All must call `fit` alike.",
+            )
+        state = None
+        if plan.run_dir is not None:
+            state = stack.enter_context(
+                run_state.opened_together(plan.run_dir, identity, seed)
+            )
+            seed = state.seed
+        elif seed is None and several:
+            (seed,) = processes.of_first([secrets.randbelow(2**31)])
+        yield Session(
+            data,
+            plan,
+            seed=seed,
+            batch_size=arguments["batch_size"],
+            unlabeled_ratio=arguments["unlabeled_ratio"],
+            optimizer=arguments["optimizer"],
+            pretrained=pretrained,
+            state=state,
+        )

@@ -1,0 +1,1 @@
+"""The trusted set, and what selects it."""

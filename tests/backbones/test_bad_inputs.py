@@ -1,0 +1,89 @@
+"""Bad inputs of `backbones`."""
+
+import keras
+import pytest
+
+from kdfixmatch_keras import backbones
+from tests.bad_inputs import build_network, check_refusal, integer, of_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+ROWS = [
+    (
+        "backbones.Preprocessing",
+        lambda g: backbones.Preprocessing("units", 3),
+        ValueError,
+        "Received: pixels='units'. Did you mean 'unit'?",
+    ),
+    (
+        "backbones.Preprocessing",
+        lambda g: backbones.Preprocessing("unit", 0),
+        ValueError,
+        integer("channels", 1, 0),
+    ),
+    (
+        "backbones.check_backbone",
+        lambda g: backbones.check_backbone("small_cnn", g.here / "file"),
+        ValueError,
+        '`weights` must be None or "imagenet" (which then has no effect) for a '
+        "backbone "
+        "that is not in keras.applications",
+    ),
+    (
+        "backbones.is_pretrained",
+        lambda g: backbones.is_pretrained("efficientnet0", None),
+        ValueError,
+        "Received: backbone='efficientnet0'. Did you mean 'efficientnet",
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network(classes=1),
+        ValueError,
+        integer("num_classes", 2, 1),
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network(input_shape=(8, 8)),
+        ValueError,
+        "`input_shape` must be (height, width, channels) of the images, with 1 or 3 "
+        "channels. Received: input_shape=(8, 8)",
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network(embedding_dim=0),
+        ValueError,
+        integer("embedding_dim", 1, 0),
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network(
+            keras.Model(inputs := keras.Input((8, 8, 3)), [inputs, inputs])
+        ),
+        ValueError,
+        "`backbone` must have one output. Received: a model with 2, in a list",
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network("mobilenetv2", (32, 32, 3), weights=g.here / "file"),
+        ValueError,
+        "`weights` must be a file of weights of mobilenetv2 without its top. Received: "
+        "weights='{here}/file'",
+    ),
+    (
+        "backbones.set_weights",
+        lambda g: backbones.set_weights(build_network(), []),
+        ValueError,
+        "arrays, one for each weight of the network. Received: 0 arrays",
+    ),
+    (
+        "backbones.seeded",
+        lambda g: backbones.seeded("x").__enter__(),
+        ValueError,
+        integer("seed", 0, "'x'"),
+    ),
+]
+
+
+@of_rows(ROWS)
+def test_bad_input(given, call, error, words):
+    check_refusal(given, call, error, words)

@@ -1,0 +1,83 @@
+"""Bad inputs of `baselines`."""
+
+import pytest
+
+from kdfixmatch_keras import baselines
+from tests.bad_inputs import check_refusal, fit_baseline, integer, network, of_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+ROWS = [
+    (
+        "baselines.Supervised",
+        lambda g: baselines.Supervised("small_cnn", tau=1.5),
+        ValueError,
+        "`tau` must be in [0, 1]. Received: tau=1.5",
+    ),
+    (
+        "baselines.FixMatch",
+        lambda g: baselines.FixMatch("smal_cnn"),
+        ValueError,
+        "Received: backbone='smal_cnn'. Did you mean 'small_cnn'?",
+    ),
+    (
+        "baselines.SelfTraining",
+        lambda g: baselines.SelfTraining("small_cnn", batch_size=None),
+        ValueError,
+        integer("batch_size", 1, None),
+    ),
+    (
+        "baselines.MeanTeacher",
+        lambda g: baselines.MeanTeacher("small_cnn", teacher="shared"),
+        ValueError,
+        "`teacher` must be one of 'ema'. Received: teacher='shared'",
+    ),
+    (
+        "baselines.NoisyStudent",
+        lambda g: baselines.NoisyStudent("small_cnn", dropout=1),
+        ValueError,
+        "`dropout` must be in [0, 1). Received: dropout=1",
+    ),
+    (
+        "baselines.MeanTeacherNetwork",
+        lambda g: network(baselines.MeanTeacherNetwork, rampup_steps=-1),
+        ValueError,
+        integer("rampup_steps", 0, -1),
+    ),
+    (
+        "baselines.NoisyStudentNetwork",
+        lambda g: baselines.NoisyStudentNetwork(5),
+        TypeError,
+        "`student` must be a keras.Model, as `backbones.build_network` makes it. "
+        "Received: student=5",
+    ),
+    (
+        "baselines.PseudoLabelNetwork",
+        lambda g: network(baselines.PseudoLabelNetwork, lambda_u=-1),
+        ValueError,
+        "`lambda_u` must be in [0, infinity). Received: lambda_u=-1",
+    ),
+    (
+        "Baseline.fit",
+        lambda g: fit_baseline(callbacks={"outer": []}),
+        TypeError,
+        "Received: callbacks={{'outer': []}}",
+    ),
+    (
+        "Baseline.fit",
+        lambda g: fit_baseline(run_dir=g.here / "other"),
+        ValueError,
+        "`run_dir` must be a new or an empty folder",
+    ),
+    (
+        "Baseline.fit",
+        lambda g: fit_baseline(verbose=None),
+        ValueError,
+        "2 (a line an epoch). Received: verbose=None",
+    ),
+]
+
+
+@of_rows(ROWS)
+def test_bad_input(given, call, error, words):
+    check_refusal(given, call, error, words)

@@ -1,0 +1,249 @@
+"""The accuracy benchmark trains each cell once, and its table says what happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "accuracy.py"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Lets a test import the modules of the benchmark, as the script finds them."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+
+
+@pytest.fixture
+def tables(scripts):
+    """The module that writes table and plot."""
+    import tables
+
+    return tables
+
+
+def run(output, *arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            str(SCRIPT),
+            *("--data", "digits", "--labels", "10", "--output", str(output)),
+            *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
+            *("--unlabeled-ratio", "3", "--image-size", "9"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_finished_cell_is_never_trained_twice(tmp_path):
+    result = run(tmp_path, "--methods", "supervised")
+    assert result.returncode == 0, result.stderr
+    first = json.loads((tmp_path / "results.json").read_text())
+    assert [cell["method"] for cell in first["cells"]] == ["supervised"]
+    cell = first["cells"][0]
+    assert (cell["labels"], cell["seed"]) == (10, 0)
+    assert cell["image_passes"] == 3 * 2
+    assert 0 <= cell["accuracy"] <= 1 and cell["seconds"] > 0
+    assert (tmp_path / "accuracy.svg").read_text().startswith("<?xml")
+
+    result = run(tmp_path, "--methods", "supervised", "fixmatch")
+    assert result.returncode == 0, result.stderr
+    assert "seed 0, supervised:" not in result.stdout
+    second = json.loads((tmp_path / "results.json").read_text())
+    assert {cell["method"] for cell in second["cells"]} == {"supervised", "fixmatch"}
+    assert cell in second["cells"]
+    assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
+    assert (
+        "--methods fixmatch supervised --backbone small_cnn --weights none "
+        "--batch-size 2 --unlabeled-ratio 3 --epochs 1 --outer-epochs 1 "
+        "--steps-per-epoch 1 --image-size 9 --output FOLDER"
+    ) in second["command"]
+    passes = {cell["method"]: cell["image_passes"] for cell in second["cells"]}
+    assert passes["fixmatch"] == 3 * (2 + 6) + 6
+
+    before = (tmp_path / "results.json").read_text()
+    result = run(tmp_path, "--methods", "supervised", "--batch-size", "4")
+    assert result.returncode != 0
+    assert "cells of other settings (batch_size: 2 there, 4 here)" in result.stderr
+    assert (tmp_path / "results.json").read_text() == before
+
+
+def cell(seed, method="kd_sce", accuracy=0.5, **figures):
+    key = {"labels": 10, "seed": seed, "method": method}
+    return {**key, "accuracy": accuracy, "seconds": 2.0, "image_passes": 9, **figures}
+
+
+@pytest.fixture
+def settings(scripts, monkeypatch):
+    """What the cells of one folder share."""
+    import accuracy
+
+    arguments = ["--data", "digits", "--labels", "10", "--output", "unused"]
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments])
+    return accuracy._settings(accuracy._parse())
+
+
+def test_cells_of_a_package_with_other_defaults_are_refused(settings, tmp_path):
+    from store import Store
+
+    with Store(tmp_path, settings) as store:
+        store.add(cell(0))
+    with Store(tmp_path, settings) as store:
+        assert store.has(labels=10, seed=0, method="kd_sce")
+    settings["KDFixMatch.tau_select"] = 0.9
+    message = r"\(KDFixMatch.tau_select: 0.8 there, 0.9 here\)"
+    with pytest.raises(SystemExit, match=message):
+        Store(tmp_path, settings)
+
+
+def test_a_figure_that_is_no_number_costs_no_other_cell(settings, tmp_path):
+    from store import Store
+
+    with Store(tmp_path, settings) as store:
+        store.add(cell(0, trusted_share=float("nan")))
+        store.add(cell(1))
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert [c.get("trusted_share", "absent") for c in cells] == [None, "absent"]
+
+
+def test_two_runs_cannot_write_to_one_folder(settings, tmp_path):
+    from store import Store
+
+    with Store(tmp_path, settings) as first:
+        with pytest.raises(SystemExit, match="Another process is writing to"):
+            Store(tmp_path, settings)
+        first.add(cell(0))
+    with Store(tmp_path, settings) as second:
+        assert second.has(labels=10, seed=0, method="kd_sce")
+
+
+def test_a_run_that_is_ended_ends_its_workers(scripts, monkeypatch):
+    import accuracy
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as worker:
+        monkeypatch.setattr(accuracy, "RUNNING", {worker})
+        with pytest.raises(SystemExit) as caught:
+            accuracy._stop(signal.SIGTERM, None)
+        assert worker.wait(10) == -signal.SIGTERM
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
+def test_fixmatch_is_beside_kdfixmatch_in_every_table(scripts, monkeypatch):
+    import accuracy
+
+    def methods(*names):
+        arguments = ["--data", "digits", "--labels", "10", "--output", "unused"]
+        command = ["accuracy.py", *arguments, "--methods", *names]
+        monkeypatch.setattr(sys, "argv", command)
+        return accuracy._parse().methods
+
+    assert methods("supervised") == ["supervised"]
+    both = ["fixmatch", "fixmatch_compute"]
+    assert methods("kd_sce") == [*both, "kd_sce"]
+    assert methods("filter_none", "fixmatch") == [*both, "filter_none"]
+    published = ["fixmatch_published", "fixmatch_published_2x"]
+    assert methods("kd_published") == [*published, "kd_published"]
+
+
+def cells_of(**accuracies):
+    return [
+        {
+            "labels": 10,
+            "seed": seed,
+            "method": method,
+            "accuracy": accuracy,
+            "seconds": 2.0,
+            "image_passes": 3000,
+        }
+        for method, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    "ours, difference, verdict",
+    [
+        ([0.8, 0.9, 0.9], "+16.7", "won"),
+        ([0.6, 0.5, 0.5], "-16.7", "lost"),
+        ([0.75, 0.65, 0.7], "+0.0", "level"),
+    ],
+)
+def test_a_lost_cell_is_printed_like_a_won_one(
+    tables, tmp_path, ours, difference, verdict
+):
+    cells = cells_of(kd_sce=ours, fixmatch=[0.7, 0.7, 0.7])
+    text = tables.write_table(cells, tmp_path / "table.md")
+    deviation = 100 * np.std(ours, ddof=1)
+    mean = f"{100 * np.mean(ours):.1f} ± {deviation:.1f}"
+    assert f"| KD-FixMatch, SCE 1.0/0.1 | {mean} | 3 k | 2 |" in text
+    error = f"{deviation / 3**0.5:.1f}"
+    pair = "KD-FixMatch, SCE 1.0/0.1 | FixMatch, equal steps"
+    assert f"| {pair} | {difference} ± {error} {verdict} |" in text
+
+
+def test_seeds_are_paired_by_number_and_missing_ones_are_told(tables, tmp_path):
+    cells = cells_of(kd_sce=[0.9, 0.8, 0.7], fixmatch=[0.5, 0.5])
+    cells[-1]["seed"] = 2
+    text = tables.write_table(cells, tmp_path / "table.md")
+    # Seeds 0 and 2: 40 and 20 points.
+    assert "| FixMatch, equal steps | +30.0 ± 10.0 won (n = 2) |" in text
+    assert "| FixMatch, equal steps | 50.0 ± 0.0 (n = 2) |" in text
+
+
+def test_the_plot_of_the_same_cells_is_the_same_file(tables, tmp_path):
+    cells = cells_of(kd_sce=[0.8, 0.9], fixmatch=[0.7, 0.8], supervised=[0.4])
+    plots = [tmp_path / name for name in ("a.svg", "b.svg")]
+    for plot in plots:
+        tables.write_plot(cells, plot)
+    assert plots[0].read_bytes() == plots[1].read_bytes()
+    # Means and deviations of another set of cells are another picture.
+    tables.write_plot(cells[1:], plots[1])
+    assert plots[0].read_bytes() != plots[1].read_bytes()
+
+
+def test_a_shared_outer_network_changes_no_figure(tables):
+    from methods import METHODS, Task
+
+    from kdfixmatch_keras import KDFixMatch, datasets
+
+    task = Task(
+        data=datasets.load("digits", 10, 0),
+        settings={
+            "backbone": "small_cnn",
+            "weights": None,
+            "batch_size": 2,
+            "distribution_alignment": True,
+            "weak_augmentation": "none",
+            "strong_augmentation": keras.layers.Identity(),
+            "seed": 0,
+        },
+        epochs=2,
+        outer_epochs=1,
+        steps_per_epoch=2,
+    )
+    unsure = METHODS["kd_ce"].train(task)
+    result = METHODS["filter_none"].train(task)
+    assert len(task.trained) == 1
+    model = KDFixMatch(**task.settings, tau_select=0.0, clustering=None)
+    task.fit(model, 2)
+    assert result["accuracy"] == task.accuracy(model)
+    assert result["image_passes"] == model.image_passes
+    assert result["trusted_coverage"] == 1.0
+    assert 0 < result["trusted_precision"] < 1
+    # No label is confident after two steps; what is nothing's share is not a number.
+    assert (unsure["trusted_precision"], unsure["trusted_coverage"]) == (None, 0.0)
+    # FixMatch at equal steps is the outer network of a stage as long as the inner one.
+    METHODS["fixmatch"].train(task)
+    METHODS["kd_long_outer"].train(task)
+    assert len(task.trained) == 2

@@ -1,0 +1,370 @@
+"""Each part of the speed benchmark measures something, and the page says what."""
+
+import argparse
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "speed.py"
+COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*/speed.json"))
+
+STEP = {
+    "backbone": "small_cnn",
+    "side": 8,
+    "precision": "float32",
+    "batch_size": 2,
+    "unlabeled_ratio": 2,
+    "steps": 1,
+    "repeats": 2,
+}
+
+OPTIONS = functools.partial(
+    argparse.Namespace,
+    quick=False,
+    repeats=None,
+    networks=None,
+    steps=None,
+    precision=["float32"],
+    data_dir=None,
+)
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Lets a test import the modules of the benchmark, as the script finds them."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+
+
+@pytest.fixture
+def make_page(scripts):
+    """The page of the results of some parts."""
+    from speed_parts.page import page
+
+    def make(notes="", **results):
+        made_by = {"command": "COMMAND", "commit": "0", "machine": {}, "seconds": 1}
+        parts = {name: {**made_by, "results": found} for name, found in results.items()}
+        return page({"parts": parts}, notes)
+
+    return make
+
+
+def row_of(text, title):
+    lines = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
+    assert len(lines) == 1
+    return [cell.strip() for cell in lines[0].split("|")[2:-1]]
+
+
+def run(output, *arguments):
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments, "--output", str(output)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_part_can_be_measured_again_and_the_page_be_written_anew(tmp_path):
+    first = run(tmp_path, "--parts", "startup", "--repeats", "1")
+    assert first.returncode == 0, first.stderr
+    page = (tmp_path / "README.md").read_text()
+    assert "| `kdfixmatch --help` |" in page and page in first.stdout
+    content = json.loads((tmp_path / "speed.json").read_text())
+    assert content["parts"]["startup"]["machine"]["cores"] >= 1
+    content["parts"]["startup"]["results"][0]["seconds"]["help"] = [1234.5]
+    (tmp_path / "speed.json").write_text(json.dumps(content))
+    (tmp_path / "notes.md").write_text("## startup\n\nIt has to be said.\n")
+    assert run(tmp_path, "--parts").returncode == 0
+    page = (tmp_path / "README.md").read_text()
+    assert "1234.50" in page and "It has to be said." in page
+
+
+@pytest.mark.tensorflow
+def test_a_task_that_fails_takes_no_other_with_it(scripts, capsys):
+    import speed
+
+    tasks = [("startup", {}), ("startup", {"repeats": 1})]
+    (first, failed, _), (second, found, _) = speed._answers(tasks)
+    assert [first, second] == tasks
+    assert failed is None and set(found["result"]["seconds"]) >= {"keras"}
+    assert "KeyError: 'repeats'" in capsys.readouterr().err
+
+
+def test_a_process_that_ends_before_its_time_has_found_nothing_more(
+    scripts, monkeypatch
+):
+    import speed
+
+    monkeypatch.setattr(speed.sys, "executable", shutil.which("false"))
+    ((task, answer, _),) = speed._answers([("startup", {"repeats": 1})])
+    assert task == ("startup", {"repeats": 1}) and answer is None
+
+
+def test_a_part_replaces_an_earlier_one_when_all_of_it_has_been_tried(scripts):
+    import speed
+    from speed_parts import plan
+
+    options = OPTIONS(parts=["trusted"], quick=True)
+    ((first, *between, last),) = plan.processes(options)
+    measured = speed._Measured(options)
+    answer = {"machine": {}, "result": {"seconds": {}}}
+    assert measured.add(first, answer, 1.0) is None
+    for task in between:
+        assert measured.add(task, None, 1.0) is None
+    kept = measured.add(last, None, 1.0)
+    assert [result["what"] for result in kept["results"]] == ["labeling"]
+    assert "--parts trusted --quick" in kept["command"]
+
+
+@pytest.mark.tensorflow
+def test_a_step_and_its_profile(scripts, make_page, tiny_backbone):
+    from speed_parts import plan, step
+
+    job = {**STEP, "backbone": tiny_backbone, "levels": list(plan.PROFILE)}
+    found = step.measure(job)
+    seconds = found["seconds"]
+    assert set(seconds) == {*plan.PROFILE, "fit", "batches"}
+    assert all(len(times) == 2 and min(times) > 0 for times in seconds.values())
+    text = make_page(step=[{**STEP, **found}], profile=[{**STEP, **found}])
+    efficiency = np.median(np.array(seconds["bare"]) / seconds["fit"])
+    assert row_of(text, "`small_cnn`, 8 px")[4].startswith(f"{efficiency:.2f}")
+    student = 1000 * np.median(seconds["student"])
+    assert row_of(text, "student forward and backward") == [f"{student:+.1f}"]
+    levels = {name: [1.0, 1.0] for name in ("batches", *plan.QUICK_PROFILE)}
+    levels |= {"strong": [3.0, 3.0], "average": [4.0, 4.0], "fit": [9.0, 9.0]}
+    text = make_page(profile=[{**STEP, "seconds": levels}])
+    assert row_of(text, "moving average") == ["+1000.0"]
+    assert "| metrics |" not in text
+
+
+@pytest.mark.tensorflow
+def test_trials(scripts, make_page, tiny_backbone):
+    from speed_parts import trials
+
+    found = trials.measure({**STEP, "backbone": tiny_backbone})
+    assert all(
+        len(times) == 2 and min(times) > 0 for times in found["seconds"].values()
+    )
+    found["seconds"] |= {"student": [1.0, 2.0], "mixed_bfloat16": [0.5, 1.5]}
+    text = make_page(trials=[{**STEP, **found}])
+    assert row_of(text, "student's pass in mixed_bfloat16") == ["0.62 (0.50 to 0.75)"]
+    # Without oneDNN, TensorFlow has no such convolution on a CPU.
+    found["seconds"].pop("channels_first", None)
+    text = make_page(trials=[{**STEP, **found}])
+    assert row_of(text, "channels before pixels") == ["not measured"]
+
+
+@pytest.mark.tensorflow
+def test_steps_of_one_execution_are_as_many_as_one_by_one(scripts, tiny_backbone):
+    from speed_parts import trials
+
+    network, batches = trials._new({**STEP, "backbone": tiny_backbone}, "float32")
+    executions = trials._executions(network, batches)
+    counts = []
+    for name in ("single", "together"):
+        before = int(network.num_updates)
+        executions[name]()
+        counts.append(int(network.num_updates) - before)
+    assert counts == [trials.STEPS_PER_EXECUTION] * 2
+
+
+@pytest.mark.tensorflow
+def test_the_levels_of_a_step_do_what_they_are_called(scripts, tiny_student):
+    import keras
+    from speed_parts.levels import Levels
+
+    from kdfixmatch_keras import FixMatch
+
+    network = FixMatch(tiny_student(), seed=0)
+    network.compile(optimizer=keras.optimizers.SGD(0.1))
+    network.optimizer.build(network.trainable_variables)
+    batch = {
+        "labeled": np.zeros((2, 8, 8, 3), np.uint8),
+        "trusted": np.full(4, -1, np.int32),
+        "unlabeled": np.ones((4, 8, 8, 3), np.uint8),
+        "unlabeled_index": np.arange(4, dtype=np.int32),
+    }
+    levels = Levels(network, (batch, np.array([0, 1], np.int32)), steps=2)
+
+    def states_of(metrics):
+        return [variable.numpy().tolist() for m in metrics for variable in m.variables]
+
+    def changed(level):
+        weights = network.student.trainable_variables[0].numpy()
+        average = network.teacher.weights[0].numpy()
+        counts = states_of(network.metrics)
+        getattr(levels, level)()
+        return (
+            not np.array_equal(weights, network.student.trainable_variables[0].numpy()),
+            not np.array_equal(average, network.teacher.weights[0].numpy()),
+            counts != states_of(network.metrics),
+        )
+
+    assert changed("bare") == (False, False, False)
+    assert changed("losses") == (False, False, False)
+    assert changed("optimizer") == (True, False, False)
+    assert changed("average") == (True, True, False)
+    assert changed("metrics") == (True, True, True)
+
+
+@pytest.mark.keras_cv
+def test_augmentations(scripts, make_page):
+    from speed_parts import augmentation
+
+    job = {"side": 32, "batch_size": 14, "precision": "float32", "repeats": 1}
+    found = augmentation.measure({**job, "least": 0.0})
+    assert set(found["seconds"]) == {"ours", "keras_cv", "keras_layer", "pillow"}
+    before = keras.config.dtype_policy().name
+    augmentation.measure({**job, "precision": "mixed_float16", "least": 0.0})
+    assert keras.config.dtype_policy().name == before
+    found["seconds"] = {"ours": [2.0], "keras_cv": [9.0]}
+    found["seconds"] |= {"keras_layer": [8.0], "pillow": [5.0]}
+    text = make_page(augmentation=[{**job, **found}])
+    assert row_of(text, "32 px")[4:] == [
+        "Pillow, all cores",
+        "2.50",
+        "≥ 3",
+        "**not met**",
+    ]
+
+
+def test_pillow_augments_each_image_in_its_place(scripts):
+    from speed_parts.pillow_policy import PillowPolicy
+
+    images = np.repeat(np.arange(40, 240, 2, dtype=np.uint8), 16 * 16 * 3)
+    images = images.reshape(100, 16, 16, 3)
+    with PillowPolicy(images, 2) as policy:
+        first, second = policy().copy(), policy()
+    assert first.shape == images.shape
+    assert not np.array_equal(first, second)
+    # Most operations leave a flat image as it is, up to its border and the square.
+    assert np.mean(np.median(first, axis=(1, 2)) == images[:, 0, 0]) > 0.2
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("what", ["labeling", "kmeans"])
+def test_trusted_sets(scripts, make_page, what):
+    from speed_parts import trusted
+
+    job = {"what": what, "count": 300, "repeats": 2, "alone": True}
+    found = trusted.measure(job)
+    assert {len(times) for times in found["seconds"].values()} == {2}
+    memory = found["memory"]
+    assert 0 < memory["import"] <= memory["arrays"] <= memory["peak"]
+    text = make_page(trusted=[{**job, **found}])
+    assert f"| {memory['peak'] / 1e9:.2f} (" in text
+    # The peak of a process that has done other things says nothing.
+    found = trusted.measure({**job, "repeats": 1, "alone": False})
+    assert "memory" not in found
+    make_page(trusted=[{**job, **found}])
+
+
+def test_a_clustering_may_refuse_and_a_million_samples_have_a_bar(scripts, make_page):
+    from speed_parts import trusted
+
+    from kdfixmatch_keras import clustering
+
+    refused = {
+        "what": "spectral",
+        "count": clustering.spectral.SPECTRAL_SAMPLE_LIMIT * 2,
+    }
+    refused |= trusted.measure({**refused, "repeats": 1, "alone": True})
+    seconds = {"ours": [2.0], "reference": [1.0]}
+    memory = {"import": 0.5e9, "arrays": 1e9, "peak": 2.6e9}
+    small = {"what": "dec", "count": 100_000, "seconds": seconds, "memory": memory}
+    large = {**small, "count": 1_000_000, "seconds": {**seconds, "ours": [22.0]}}
+    text = make_page(trusted=[refused, small, large])
+    assert "Use clustering='kmeans'" in text
+    assert "| DEC | 100,000 | 2.0 | 1.0 | 2.00 | ≤ 5 | met |  | 2.60 (2.10) |" in text
+    assert (
+        "| DEC | 1,000,000 | 22.0 | 1.0 | 22.00 | ≤ 5 | **not met** | 11.0, "
+        "**not met** | 2.60 (2.10), **not met** |" in text
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_whole_job(scripts, make_page, monkeypatch, tiny_backbone):
+    from speed_parts import plan, whole
+
+    tiny = {**whole.PRESETS["digits"], "backbone": tiny_backbone}
+    monkeypatch.setitem(whole.PRESETS, "digits", tiny)
+
+    job = {"data": "digits", "data_dir": None, "labels": 10, "seed": 1}
+    job |= {"precision": "float32", "epochs": 3, "steps_per_epoch": 1}
+    job["methods"] = plan.WHOLE
+    found = whole.measure(job)
+    seconds = found["kdfixmatch"]["seconds"]
+    assert sum(seconds[name] for name in whole.STAGES) <= seconds["whole"]
+    assert len(found["fixmatch"]["curve"]) == 3
+    assert found["short_outer"]["seconds"].keys() == seconds.keys()
+    found["fixmatch"] = {
+        "seconds": {"whole": 10.0},
+        "accuracy": 0.8,
+        "curve": [[5.0, 0.7], [10.0, 0.8]],
+    }
+    found["kdfixmatch"] |= {"accuracy": 0.9, "curve": [[9.0, 0.7], [11.0, 0.85]]}
+    text = make_page(whole=[{**job, **found}])
+    assert row_of(text, "KD-FixMatch until FixMatch's accuracy") == [
+        "1.10 (1.10)",
+        "≤ 1",
+        "**not met**",
+    ]
+    assert row_of(text, "FixMatch until FixMatch's accuracy")[0] == "1.00 (1.00)"
+    assert row_of(text, "accuracy of KD-FixMatch, %") == [
+        "90.0 (90.0)",
+        "not lower",
+        "met",
+    ]
+    assert row_of(text, "accuracy of FixMatch, %")[0] == "80.0 (80.0)"
+
+
+@pytest.mark.tensorflow
+def test_reading(scripts, make_page):
+    from speed_parts import reading
+
+    job = {"images": 40, "side": 24, "image_size": 16, "backbone": "small_cnn"}
+    found = reading.measure({**job, "repeats": 1})
+    names = {"decoding", "forward", "opening", "reading", "predicting"}
+    assert set(found["seconds"]) == names
+    found["seconds"] |= {"decoding": [1.0], "forward": [3.0], "predicting": [2.0]}
+    text = make_page(reading=[{**job, **found}])
+    assert row_of(text, "`kdfixmatch predict`") == ["10", "20", "2.00"]
+
+
+def test_a_quick_look_measures_every_part(scripts):
+    from speed_parts import page, plan
+
+    options = OPTIONS(parts=list(plan.PARTS), quick=True)
+    assert set(plan.PARTS) == set(page.PARTS)
+    quick = {part: plan.jobs(part, options) for part in plan.PARTS}
+    assert all(quick.values())
+    # Importing TensorFlow for each of them would take longer than the figures.
+    (process,) = plan.processes(options)
+    assert len(process) == sum(map(len, quick.values()))
+    options.quick = False
+    options.data_dir = "images"
+    full = {part: plan.jobs(part, options) for part in plan.PARTS}
+    assert all(len(process) == 1 for process in plan.processes(options))
+    assert max(job["count"] for job in full["trusted"]) == 1_000_000
+    assert {job["data"] for job in full["whole"]} == {"digits", "cifar10"}
+    assert "short_outer" in full["whole"][0]["methods"]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_the_committed_page_is_that_of_the_committed_figures(scripts, path):
+    from speed_parts.page import page
+
+    notes = path.with_name("notes.md")
+    text = page(
+        json.loads(path.read_text()), notes.read_text() if notes.exists() else ""
+    )
+    assert path.with_name("README.md").read_text() == text

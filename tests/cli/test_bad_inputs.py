@@ -1,0 +1,111 @@
+"""Bad inputs of the command line: what is typed, the status, and what is said."""
+
+import pytest
+from typer.testing import CliRunner
+
+from kdfixmatch_cli.app import app
+from tests.bad_inputs import contents
+
+TRAIN = "train --labeled labeled --unlabeled unlabeled --output new "
+
+COMMAND_ROWS = [
+    ("trian", 2, "No such command 'trian'"),
+    ("train --unlabeled unlabeled", 2, "Missing option '--output'"),
+    (TRAIN + "--epoch 3", 2, "No such option: --epoch"),
+    (TRAIN + "--epochs 0", 2, "Invalid value for '--epochs'"),
+    (TRAIN + "--epochs many", 2, "Invalid value for '--epochs'"),
+    (TRAIN + "--seed -1", 2, "Invalid value for '--seed'"),
+    (TRAIN + "--tau-select nan", 1, "`--tau-select` must be in [0, 1]. Received: "),
+    (TRAIN + "--lambda-u -1", 1, "`--lambda-u` must be in [0, infinity). Received: "),
+    (TRAIN + "--ema-decay 1", 1, "`--ema-decay` must be in [0, 1). Received: "),
+    (TRAIN + "--clustering kmean", 1, "Did you mean 'kmeans'?"),
+    (TRAIN + "--unlabeled-loss scce", 1, "Did you mean 'sce'?"),
+    (TRAIN + "--image-size 0", 1, "`--image-size` must be a number of pixels, as 96"),
+    (
+        TRAIN + "--optimizer adam --learning-rate nan",
+        1,
+        "`--learning-rate` must be above 0 and finite. Received: --learning-rate nan",
+    ),
+    (
+        TRAIN + "--output file",
+        1,
+        "or that of a run. Received: output='file', which is a",
+    ),
+    (TRAIN + "--output empty/../file/run", 1, "`--output` must lie in a folder"),
+    (
+        TRAIN + "--unlabeled file",
+        1,
+        "`--unlabeled` must be an existing folder. Received",
+    ),
+    (TRAIN + "--labeled gone --labels l.csv", 1, "must be given, and not both"),
+    ("predict run", 2, "Missing argument 'IMAGES"),
+    (
+        "predict run gone.png --output new.csv",
+        1,
+        "Received: gone.png (no file or folder)",
+    ),
+    (
+        "predict run unlabeled --output empty",
+        1,
+        "must be a file. Received: empty, a folde",
+    ),
+    ("predict run unlabeled --batch-size 0", 2, "Invalid value for '--batch-size'"),
+    (
+        "predict run unlabeled --on-error no",
+        1,
+        "`--on-error` must be one of 'raise', 'ski",
+    ),
+    (
+        "predict run file --output new.csv",
+        1,
+        "`IMAGES` must be readable. Received: file",
+    ),
+    ("evaluate run", 2, "Missing option '--data'"),
+    (
+        "evaluate other --data labeled",
+        1,
+        "a finished run. Received: 'other' (it has no ru",
+    ),
+    ("evaluate run --data gone", 1, "`--data` must be an existing folder"),
+    ("evaluate run --data other_classes", 1, "Received: also yellow"),
+    ("export run --output new --format tf", 1, "must be one of 'saved_model', 'onnx'"),
+    ("export run --output other", 1, "`--output` must be a new or an empty folder"),
+    ("export run --output new.bin --format onnx", 1, "`--output` must end in .onnx"),
+    ("export run --output new.onnx", 1, "Pass format='onnx' for an ONNX file."),
+    ("report gone", 1, "finished run. Received: 'gone' (there is no such folder)"),
+    (
+        "report run --output file",
+        1,
+        "or a file that this command wrote before. Received",
+    ),
+    ("report run --output file/report.html", 1, "`--output` must lie in a folder"),
+    ("trusted file", 1, "finished run. Received: 'file' (it is a file)"),
+    ("trusted run --output labeled", 1, "must be a file. Received: labeled, a folder"),
+    ("demo --epochs 0", 2, "Invalid value for '--epochs'"),
+    ("demo --output other", 1, "which holds something else"),
+    ("demo --output run", 1, "Received: run, which holds a run"),
+]
+
+
+def in_one_line(text):
+    """Text without the boxes and line breaks of a terminal."""
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("typed", "code", "words"), COMMAND_ROWS)
+def test_bad_command(given, typed, code, words):
+    before = contents(given.here)
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, typed.split())
+    assert result.exit_code == code, result.output
+    said = in_one_line(result.output)
+    assert words in said
+    if code == 1:
+        assert "Error: " in said and " must " in said and "Received: " in said
+    assert "Traceback" not in said
+    assert contents(given.here) == before
+
+
+def test_every_command_is_in_the_table():
+    commands = {command.callback.__name__ for command in app.registered_commands}
+    typed = {row[0].split()[0] for row in COMMAND_ROWS}
+    assert commands <= typed

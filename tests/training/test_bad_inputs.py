@@ -1,0 +1,61 @@
+"""Bad inputs of `training`."""
+
+import numpy as np
+import pytest
+
+from kdfixmatch_keras.training import batches, optimizers
+from tests.bad_inputs import check_refusal, fixmatch_batches, integer, of_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+ROWS = [
+    (
+        "optimizers.FixMatchSchedule",
+        lambda g: optimizers.FixMatchSchedule(-0.1, 100),
+        ValueError,
+        "`initial_learning_rate` must be in (0, infinity). Received: "
+        "initial_learning_rate=-0.1",
+    ),
+    (
+        "optimizers.build_optimizer",
+        lambda g: optimizers.build_optimizer("lossscaleoptimizer", 9, pretrained=False),
+        ValueError,
+        "`optimizer` must be one of 'adadelta', 'adafactor', 'adagrad', 'adam'",
+    ),
+    (
+        "optimizers.build_optimizer",
+        lambda g: optimizers.build_optimizer(None, 0, pretrained=False),
+        ValueError,
+        integer("num_steps", 1, 0),
+    ),
+    (
+        "batches.PermutationStream",
+        lambda g: batches.PermutationStream(0, (1,)),
+        ValueError,
+        integer("size", 1, 0),
+    ),
+    (
+        "PermutationStream.take",
+        lambda g: batches.PermutationStream(3, (1,)).take(-1, 2),
+        ValueError,
+        integer("start", 0, -1),
+    ),
+    (
+        "batches.FixMatchBatches",
+        lambda g: fixmatch_batches(seed=None),
+        ValueError,
+        integer("seed", 0, None),
+    ),
+    (
+        "batches.FixMatchBatches",
+        lambda g: fixmatch_batches(trusted_labels=np.zeros(3, np.int32)),
+        ValueError,
+        "`trusted_labels` must be one integer an image, of shape (12,). Received: "
+        "trusted_labels.shape=(3,)",
+    ),
+]
+
+
+@of_rows(ROWS)
+def test_bad_input(given, call, error, words):
+    check_refusal(given, call, error, words)

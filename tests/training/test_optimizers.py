@@ -1,0 +1,82 @@
+import keras
+import numpy as np
+import pytest
+
+from kdfixmatch_keras.training.optimizers import FixMatchSchedule, build_optimizer
+
+
+def test_schedule_follows_the_formula():
+    schedule = FixMatchSchedule(0.03, 200)
+    for step in (0, 1, 50, 199):
+        expected = 0.03 * np.cos(7 * np.pi * step / (16 * 200))
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_schedule_ends_at_a_fifth_and_stays_there():
+    schedule = FixMatchSchedule(1.0, 10)
+    assert float(schedule(10)) == pytest.approx(np.cos(7 * np.pi / 16), rel=1e-5)
+    assert float(schedule(10)) == pytest.approx(0.195, abs=1e-3)
+    assert float(schedule(1000)) == float(schedule(10))
+
+
+def test_schedule_survives_serialisation():
+    schedule = FixMatchSchedule(0.03, 200)
+    config = keras.optimizers.schedules.serialize(schedule)
+    restored = keras.optimizers.schedules.deserialize(config)
+    assert isinstance(restored, FixMatchSchedule)
+    assert float(restored(150)) == float(schedule(150))
+
+
+def test_default_from_scratch_is_sgd_with_nesterov_and_schedule():
+    optimizer = build_optimizer(None, 100, pretrained=False)
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert optimizer.momentum == 0.9
+    assert optimizer.nesterov
+    assert optimizer.weight_decay is None
+    assert float(optimizer.learning_rate) == pytest.approx(0.03)
+    optimizer.build([keras.Variable(np.zeros(2, "float32"))])
+    optimizer.iterations.assign(100)
+    expected = 0.03 * np.cos(7 * np.pi / 16)
+    assert float(optimizer.learning_rate) == pytest.approx(expected, rel=1e-5)
+
+
+def test_default_for_a_pretrained_network_is_adam_with_weight_decay():
+    optimizer = build_optimizer(None, 100, pretrained=True)
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(7e-5)
+    assert optimizer.weight_decay == 5e-4
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_optimizer_of_the_user_wins(pretrained):
+    optimizer = build_optimizer("rmsprop", 100, pretrained=pretrained)
+    assert isinstance(optimizer, keras.optimizers.RMSprop)
+
+
+def test_optimizer_of_the_user_is_copied_without_state():
+    schedule = FixMatchSchedule(0.5, 20)
+    own = keras.optimizers.SGD(schedule, momentum=0.7)
+    weight = keras.Variable(np.ones(2, "float32"))
+    own.build([weight])
+    own.apply([keras.ops.ones(2)])
+
+    copies = [build_optimizer(own, 100, pretrained=False) for _ in range(2)]
+
+    for optimizer in copies:
+        assert isinstance(optimizer, keras.optimizers.SGD)
+        assert optimizer is not own
+        assert optimizer.momentum == 0.7
+        assert int(optimizer.iterations) == 0
+        assert float(optimizer.learning_rate) == pytest.approx(0.5)
+        other = keras.Variable(np.ones(3, "float32"))
+        optimizer.build([other])
+        optimizer.apply([keras.ops.ones(3)])
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(other), 0.5)
+    assert int(own.iterations) == 1
+
+
+def test_unknown_optimizer_is_an_error_with_a_suggestion():
+    with pytest.raises(ValueError, match="'adamm'. Did you mean 'adam'"):
+        build_optimizer("adamm", 100, pretrained=False)
+    with pytest.raises(TypeError, match="`optimizer` must be None, a name or.*=3"):
+        build_optimizer(3, 100, pretrained=False)
