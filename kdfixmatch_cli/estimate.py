@@ -32,11 +32,11 @@ def estimate_seconds(
     data = images.as_data()
     clock = _StepClock()
     plan = Plan(epochs=1, steps_per_epoch=STEPS, callbacks=[clock], verbose=0)
-    with warnings.catch_warnings(), model.training(data, plan) as training:
+    network = model.new_network("outer", data, model.seed)
+    with warnings.catch_warnings():
         # So few steps say nothing about the training.
         warnings.simplefilter("ignore", UserWarning)
-        network = model.new_network("outer", data, training.seed)
-        training.fit(network, plan.epochs)
+        model.new_session(data, plan).fit(network, plan.epochs)
     first, *others = clock.seconds
     step = statistics.median(others)
     labeled = model.batch_size

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict
 
 import keras
 import numpy as np
 
-from kdfixmatch_keras import augmentation, backbones
+from kdfixmatch_keras import augmentation, backbones, targets
 from kdfixmatch_keras.backbones.precision import (
     check_precision,
     dtype_policy,
@@ -23,7 +23,6 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
-from kdfixmatch_keras.targets import thresholds
 from kdfixmatch_keras.training import session
 from kdfixmatch_keras.training.data import TrainingData, open_data
 from kdfixmatch_keras.training.optimizers import build_optimizer
@@ -83,7 +82,7 @@ class ImageClassifier:
             that share it.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one, `mu`.
         optimizer: Name or Keras optimizer; None for the reference set-up, see
-            `optimizers.build_optimizer`. Pass one with a small learning rate if
+            `training.optimizers`. Pass one with a small learning rate if
             `backbone` is a trained model of your own.
         mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU and on several
             devices of TensorFlow), True, False, `"float32"`, `"mixed_float16"` or
@@ -138,7 +137,7 @@ class ImageClassifier:
         self.strong_augmentation = strong_augmentation
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
-        self.threshold = thresholds.check(threshold, tau)
+        self.threshold = targets.check(threshold, tau)
         self.distribution_alignment = validation.check_flag(
             "distribution_alignment", distribution_alignment
         )
@@ -157,15 +156,19 @@ class ImageClassifier:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            return
         own = list(signature(cls.__init__).parameters.values())[1:]
-        shared = signature(ImageClassifier).parameters
-        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in own):
-            names = [parameter.name for parameter in own]
-            own = [p for p in own if p.kind is not Parameter.VAR_KEYWORD]
-            own += [p for name, p in shared.items() if name not in names]
-            cls.__signature__ = signature(cls.__init__).replace(  # type: ignore[attr-defined] # What `inspect` looks for.
-                parameters=own
-            )
+        found = [p for p in own if p.kind is not Parameter.VAR_KEYWORD]
+        if len(found) < len(own):
+            # `**settings` stands for what the class above takes.
+            above = next(c for c in cls.__mro__[1:] if issubclass(c, ImageClassifier))
+            names = {parameter.name for parameter in found}
+            rest = signature(above).parameters.items()
+            found += [parameter for name, parameter in rest if name not in names]
+        found.sort(key=lambda parameter: parameter.kind)
+        # What `help` and `inspect` look for.
+        cls.__signature__ = Signature(found)  # type: ignore[attr-defined] # see above
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the constructor by name."""
@@ -189,6 +192,18 @@ class ImageClassifier:
         devices.check(self.batch_size)
         devices.check_replicas(resolve_precision(self.mixed_precision), self.optimizer)
 
+    def new_session(self, data: TrainingData, plan: Plan) -> Session:
+        """A training that is kept nowhere."""
+        return Session(
+            data,
+            plan,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            unlabeled_ratio=self.unlabeled_ratio,
+            optimizer=self.optimizer,
+            pretrained=backbones.is_pretrained(self.backbone, self.weights),
+        )
+
     @contextlib.contextmanager
     def training(
         self, data: TrainingData, plan: Plan, **of_fit: Any
@@ -200,14 +215,13 @@ class ImageClassifier:
             plan: What `fit` is asked for.
             **of_fit: Arguments of `fit` that only this method has.
         """
+        names = signature(ImageClassifier).parameters
+        shared = {name: getattr(self, name) for name in names}
         with session.opened(
-            data,
-            plan,
+            self.new_session(data, plan),
             type(self).__name__,
-            self.arguments(),
-            self.seed,
-            pretrained=backbones.is_pretrained(self.backbone, self.weights),
-            **of_fit,
+            {**shared, **self.arguments()},
+            of_fit,
         ) as opened:
             self.class_names = data.labeled.class_names
             if plan.run_dir is not None:
@@ -347,7 +361,7 @@ class ImageClassifier:
         return prediction.evaluate(network, data, batch_size, verbose)
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:
-        """Writes the network for serving; see `export.export_network`.
+        """Writes the network for serving; see `serving.export`.
 
         Args:
             path: For a SavedModel, a folder that is new or empty; for ONNX, a new file

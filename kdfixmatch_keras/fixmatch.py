@@ -6,19 +6,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from kdfixmatch_keras import augmentation, losses
+from kdfixmatch_keras import augmentation, losses, targets
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.augmentation.weak import check_images
-from kdfixmatch_keras.backbones.build import check_alike, check_student
+from kdfixmatch_keras.backbones.build import check_same_weights, check_student
 from kdfixmatch_keras.backbones.weights import set_weights
 from kdfixmatch_keras.backend.whole_batch_model import WholeBatchModel
 from kdfixmatch_keras.checks import validation
-from kdfixmatch_keras.targets import thresholds
 from kdfixmatch_keras.targets.distribution_alignment import DistributionAlignment
 from kdfixmatch_keras.targets.moving_average import warmed_up_decay
 from kdfixmatch_keras.targets.top_class_share import TopClassShare
 
 TEACHERS = ("ema", "shared")
+# What saved models may hold, and what changes nothing but how they were trained.
+OBSOLETE_ARGUMENTS = ("strong_views",)
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -126,7 +127,7 @@ class FixMatch(WholeBatchModel):
             class_distribution, num_classes
         )
         self.num_unlabeled = validation.check_count("num_unlabeled", num_unlabeled)
-        self.threshold = thresholds.get(
+        self.threshold = targets.get(
             threshold,
             tau=self.tau,
             num_classes=num_classes,
@@ -143,16 +144,11 @@ class FixMatch(WholeBatchModel):
             shape=(), initializer="zeros", dtype="int32", trainable=False, name="t"
         )
 
-        self.unlabeled_loss_tracker = keras.metrics.Mean(name="unlabeled_loss")
-        self.mask_rate = keras.metrics.Mean(name="mask_rate")
-        self.trusted_share = keras.metrics.Mean(name="trusted_share")
-        self.top_class_share = TopClassShare(num_classes)
-        self._trackers += [
-            self.unlabeled_loss_tracker,
-            self.mask_rate,
-            self.trusted_share,
-            self.top_class_share,
-        ]
+        mean = keras.metrics.Mean
+        self.unlabeled_loss_tracker = self.tracked(mean(name="unlabeled_loss"))
+        self.mask_rate = self.tracked(mean(name="mask_rate"))
+        self.trusted_share = self.tracked(mean(name="trusted_share"))
+        self.top_class_share = self.tracked(TopClassShare(num_classes))
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -311,7 +307,7 @@ class FixMatch(WholeBatchModel):
             ValueError: `other` is of another shape, or `share` out of range.
         """
         share = validation.check_fraction("share", share)
-        check_alike("other", other, self)
+        check_same_weights("other", student_of("other", other), self.student)
         weights = [
             share * theirs + (1.0 - share) * own
             for theirs, own in zip(
@@ -349,7 +345,16 @@ class FixMatch(WholeBatchModel):
             if isinstance(value, dict)
             else value
             for name, value in config.items()
+            if name not in OBSOLETE_ARGUMENTS
         }
-        # An argument of training alone that earlier versions had.
-        arguments.pop("strong_views", None)
         return cls(**arguments)
+
+
+def student_of(argument: str, network: Any) -> keras.Model:
+    """The student of what a user passed, or a TypeError."""
+    if not isinstance(network, FixMatch):
+        raise TypeError(
+            f"`{argument}` must be a FixMatch network. "
+            f"Received: {argument} of type {type(network).__name__}"
+        )
+    return network.student

@@ -3,21 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kdfixmatch_keras import losses
-from kdfixmatch_keras.backbones.build import check_alike
+from kdfixmatch_keras import losses, targets
+from kdfixmatch_keras.backbones.build import check_same_data, check_same_weights
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.classifier import ImageClassifier, Settings
-from kdfixmatch_keras.fixmatch import FixMatch
+from kdfixmatch_keras.fixmatch import FixMatch, student_of
 from kdfixmatch_keras.serving import saving
-from kdfixmatch_keras.targets import thresholds
 from kdfixmatch_keras.training.data import TrainingData
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
 from kdfixmatch_keras.trusted.builder import TrustedSetBuilder
-from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
 # How much of the outer network's weights the inner network starts with.
 INNER_INITS = {"fresh": 0.0, "shrunk": 0.5, "outer": 1.0}
+_OTHER_OUTER = "Pass the same `backbone` and `embedding_dim`, or inner_init='fresh'."
 
 
 def default_outer_epochs(epochs: int) -> int:
@@ -110,7 +109,7 @@ class KDFixMatch(ImageClassifier):
         TrustedSetBuilder(tau_select, clustering, assignment)
         self.tau_select = float(tau_select)
         self.tau_inner = validation.check_fraction("tau_inner", tau_inner)
-        self.inner_threshold = thresholds.check(
+        self.inner_threshold = targets.check(
             inner_threshold, self.tau_inner, argument="inner_threshold"
         )
         losses.get(unlabeled_loss, argument="unlabeled_loss")
@@ -177,7 +176,8 @@ class KDFixMatch(ImageClassifier):
             ValueError: The images or labels are not usable, a number is out of range,
                 or `run_dir` is that of another training. Nothing has been trained then.
             RuntimeError: Another process trains in `run_dir`, or one of several has
-                ended; or the devices are shared in a way that is not known.
+                ended; devices are shared in a way that is not known; or the model was
+                loaded, and code of your own was not saved with it.
             OSError: `run_dir` cannot be written, or the disk is full. What was written
                 is intact, and the same call goes on from there.
             MemoryError: The labeling or the clustering ran out of memory; likewise.
@@ -189,7 +189,7 @@ class KDFixMatch(ImageClassifier):
                 images; or the trusted set is weak.
         """
         saving.check_can_train(self)
-        plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir)
+        plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir, True)
         if outer_epochs is None:
             outer_epochs = default_outer_epochs(plan.epochs)
         elif outer is not None:
@@ -201,8 +201,12 @@ class KDFixMatch(ImageClassifier):
         self.check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
         if outer is not None:
-            inner = self._new_inner(data, self.seed)
-            check_alike("outer", outer, inner, weights=self.inner_init != "fresh")
+            found = student_of("outer", outer)
+            own = self._new_inner(data, self.seed).student
+            check_same_data("outer", found, own)
+            if self.inner_init != "fresh":
+                why = f"inner_init={self.inner_init!r} starts from its weights"
+                check_same_weights("outer", found, own, why, _OTHER_OUTER)
         of_fit = {"outer_epochs": outer_epochs, "outer": outer}
         with self.training(data, plan, **of_fit) as training:
             self.unlabeled_names = data.unlabeled.names
@@ -216,7 +220,9 @@ class KDFixMatch(ImageClassifier):
                     self.outer, outer_epochs, stage="outer"
                 )
 
-            self.trusted_set = training.selected_once(lambda: self._select(training))
+            self.trusted_set = training.select_once(
+                self.outer, lambda *found: self._select(training, *found)
+            )
 
             plan.say("Inner network")
             inner = self._new_inner(data, training.seed)
@@ -232,13 +238,12 @@ class KDFixMatch(ImageClassifier):
             self.inner = inner
         return self.history
 
-    def _select(self, training: Session) -> TrustedSet:
-        """Labels the unlabeled images, and selects the labels to trust."""
-        say = training.plan.say
-        say("Trusted set: labeling the unlabeled images")
-        probabilities, embeddings = training.label(self.outer)
+    def _select(self, training: Session, probabilities: Any, embeddings: Any) -> Any:
+        """Selects which labels of the outer network to trust: a `TrustedSet`."""
         confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
-        say(f"Trusted set: {confident} of {len(embeddings)} labels are confident")
+        training.plan.say(
+            f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
+        )
         builder = TrustedSetBuilder(
             tau_select=self.tau_select,
             clustering=self.clustering,
@@ -246,11 +251,7 @@ class KDFixMatch(ImageClassifier):
             num_clusters=self.clusters_per_class * probabilities.shape[1],
             seed=validation.derive_seed(training.seed, "clustering"),
         )
-        trusted_set: TrustedSet = training.on_one_device(
-            lambda: builder.build(probabilities, embeddings, overwrite_embeddings=True)
-        )
-        say(f"Trusted set: {len(trusted_set)} of them are trusted")
-        return trusted_set
+        return builder.build(probabilities, embeddings, overwrite_embeddings=True)
 
     def _new_inner(self, data: TrainingData, seed: int | None) -> FixMatch:
         return self.new_network(

@@ -12,17 +12,17 @@ into weights in [0, 1], and that may add a term to the loss. With `m = max p` an
 | `"softmatch"` | `SoftMatchThreshold` | falls smoothly where `m` is below its mean |
 
 What a threshold learns lies in its weights, so that it is saved and resumed with the
-model. Every moving average here has the decay of `moving_average.warmed_up_decay`,
+model. Every moving average here has the decay of `targets.moving_average`,
 not a fixed one as published: a short run would never forget the start. Arguments out
 of range raise a `ValueError`.
 """
 
+from kdfixmatch_keras.targets import NAMES, check, get
 from kdfixmatch_keras.targets.fixed import FixedThreshold
 from kdfixmatch_keras.targets.flexmatch import FlexMatchThreshold
 from kdfixmatch_keras.targets.freematch import FreeMatchThreshold
 from kdfixmatch_keras.targets.softmatch import SoftMatchThreshold
 from kdfixmatch_keras.targets.threshold import Threshold
-from kdfixmatch_keras.targets.thresholds import NAMES, check, get
 
 __all__ = [
     "NAMES",

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from kdfixmatch_keras import backbones
-from tests import bad_inputs
+
+# Before it is imported: it holds assertions of many tests.
+pytest.register_assert_rewrite("tests.bad_inputs")
+from tests import bad_inputs  # noqa: E402
 
 # Whose subject is TensorFlow, and which import it and what comes with it at their top.
 # Other tests that need it say so with a marker, and `make test-jax` leaves them out.

@@ -489,8 +489,8 @@ ROWS = [
         "FixMatch.start_from",
         lambda g: network().start_from(network(classes=4)),
         ValueError,
-        "`other` must take images of shape (8, 8, 3) and know 3 classes. Received: "
-        "(8, 8, 3) and 4",
+        "`other` must have the architecture of this network, as its weights are taken "
+        "over. Received: weights of other shapes",
     ),
     (
         "FixMatch.start_from",

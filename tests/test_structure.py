@@ -71,6 +71,10 @@ def test_imports_point_downwards_in_the_picture_of_the_rooms():
     assert upwards == []
 
 
+def test_the_package_does_not_know_its_command_line():
+    assert not any("kdfixmatch_cli" in path.read_text() for path in MODULES.values())
+
+
 def test_few_files_lie_in_no_room():
     files = [path.name for path in PACKAGE.iterdir() if path.is_file()]
     assert len(files) <= 10, files
@@ -83,7 +87,7 @@ def test_the_method_is_read_in_one_sitting():
 
 
 def test_tests_lie_in_folders_named_like_the_rooms():
-    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     others = {"benchmarks", "cli", "docs"}
-    here = {path.parent.name for path in Path(__file__).parent.rglob("*/test_*.py")}
-    assert here <= rooms | others
+    here = {path.parent.name for path in Path(__file__).parent.glob("*/test_*.py")}
+    assert here == rooms | others

@@ -17,7 +17,7 @@ import numpy as np
 from fuzz_parts import damage, material
 from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.report.run_folder import RunFolder
-from kdfixmatch_keras.serving import saving as checkpoints
+from kdfixmatch_keras.serving import saving
 from kdfixmatch_keras.storage.integrity import unsealed
 from kdfixmatch_keras.training import run_state
 
@@ -87,7 +87,7 @@ class RunCases:
         path = place / "model"
         shutil.copytree(self.undamaged / material.RUN / "model", path)
         other = self.undamaged / material.OTHER_RUN / "model"
-        how = damage_folder(random, path, other, checkpoints.FILES)
+        how = damage_folder(random, path, other, saving.FILES)
         return self._outcome(how, path, self._load_model)
 
     def _try_archive(self, random: Random, place: Path) -> str:
@@ -112,7 +112,7 @@ class RunCases:
         shutil.copytree(self.undamaged / material.RUN, path)
         other = self.undamaged / material.OTHER_RUN
         if random.random() < 0.3:
-            names = checkpoints.FILES
+            names = saving.FILES
             how = damage_folder(random, path / "model", other / "model", names)
         else:
             # Files of another run are whole, and cannot be told from what a user put
@@ -272,7 +272,7 @@ def _contents(model: KDFixMatch) -> dict[str, Any]:
 
 def _settings(model: KDFixMatch) -> str:
     # What `save` would write again.
-    return json.dumps(checkpoints._settings(model))
+    return json.dumps(saving._settings(model))
 
 
 def _fields(trusted: TrustedSet) -> list[Any]:

@@ -123,8 +123,8 @@ def _labeling(count: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
         for _ in range(count // BATCH):
             embedder.predict_on_batch(few[:BATCH])
 
-    with classifier.training(data, Plan(epochs=1, verbose=0)) as session:
-        return lambda: session.label(network), reference
+    session = classifier.new_session(data, Plan(epochs=1, verbose=0))
+    return lambda: session.label(network), reference
 
 
 class _Repeated(ImageSource):

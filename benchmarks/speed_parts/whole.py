@@ -113,15 +113,14 @@ class _TimedSession:
         self._clock.mark(stage)
         return history
 
-    def label(self, network: Any) -> Any:
-        """Marks the end of the labeling."""
-        found = self._session.label(network)
-        self._clock.mark("labeling")
-        return found
+    def select_once(self, network: Any, select: Any) -> Any:
+        """Marks the ends of the labeling and of the clustering."""
 
-    def selected_once(self, select: Any) -> Any:
-        """Marks the end of the clustering."""
-        found = self._session.selected_once(select)
+        def marked(*labeled: Any) -> Any:
+            self._clock.mark("labeling")
+            return select(*labeled)
+
+        found = self._session.select_once(network, marked)
         self._clock.mark("clustering")
         return found
 

@@ -1,4 +1,4 @@
-"""Networks: what turns raw pixels into an embedding and logits."""
+"""Building a classifier around a backbone, and checking what it is built of."""
 
 import contextlib
 import random
@@ -180,25 +180,17 @@ def check_student(student: Any, policy: str | None = None) -> None:
         )
 
 
-def check_alike(argument: str, found: Any, wanted: Any, weights: bool = True) -> None:
-    """Checks that what trains a student is for the images and classes of another.
+def check_same_data(argument: str, found: keras.Model, wanted: keras.Model) -> None:
+    """Checks that a network is for the same images and classes as another.
 
     Args:
-        argument: Name of the argument, for the messages.
-        found: What the user passed.
-        wanted: `FixMatch`, the other one.
-        weights: Whether the weights must be of the same shapes too.
+        argument: Name of the argument, for the message.
+        found: The network of the user.
+        wanted: The other one.
 
     Raises:
-        TypeError: It has no student.
-        ValueError: It is for others, or of another architecture.
+        ValueError: It is for others.
     """
-    if not isinstance(found, keras.Model) or not hasattr(found, "student"):
-        raise TypeError(
-            f"`{argument}` must be a FixMatch network. "
-            f"Received: {argument} of type {type(found).__name__}"
-        )
-    found, wanted = found.student, wanted.student
     there, here = (
         (*network.input_shape[1:], network.output_shape[-1])
         for network in (found, wanted)
@@ -208,13 +200,33 @@ def check_alike(argument: str, found: Any, wanted: Any, weights: bool = True) ->
             f"`{argument}` must take images of shape {here[:3]} and know {here[3]} "
             f"classes. Received: {there[:3]} and {there[3]}"
         )
-    if weights and [weight.shape for weight in found.weights] != [
-        weight.shape for weight in wanted.weights
-    ]:
+
+
+def check_same_weights(
+    argument: str,
+    found: keras.Model,
+    wanted: keras.Model,
+    why: str = "its weights are taken over",
+    remedy: str = "",
+) -> None:
+    """Checks that the weights of a network are of the shapes of another's.
+
+    Args:
+        argument: Name of the argument, for the message.
+        found: The network of the user.
+        wanted: The other one.
+        why: What needs that, half a sentence.
+        remedy: A sentence.
+
+    Raises:
+        ValueError: They are of others.
+    """
+    shapes = [[weight.shape for weight in model.weights] for model in (found, wanted)]
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            f"`{argument}` must have the architecture of this model's networks, which "
-            "start from its weights. Received: weights of other shapes. Pass the same "
-            "`backbone` and `embedding_dim`, or inner_init='fresh'."
+            f"`{argument}` must have the architecture of this network, as {why}. "
+            f"Received: weights of other shapes. {remedy}".rstrip(". ")
+            + "."
         )
 
 

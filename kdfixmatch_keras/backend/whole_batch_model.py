@@ -43,17 +43,22 @@ class WholeBatchModel(keras.Model):
 
     def after_step(self) -> None:
         """What follows a step of the optimizer."""
+        raise NotImplementedError
 
     def statistics(self) -> list[Any]:
         """Variables that each replica moves by its own part of a batch."""
-        return []
+        raise NotImplementedError
 
     def penalties(self) -> list[Any]:
         """Terms of the loss that belong to weights."""
-        found: list[Any] = self.losses
-        return found
+        raise NotImplementedError
 
     # What a subclass computes with
+
+    def tracked(self, metric: Any) -> Any:
+        """Has a metric show up in training alone, and returns it."""
+        self._trackers.append(metric)
+        return metric
 
     @staticmethod
     def whole_batch(rows: Any) -> Any:
@@ -108,7 +113,7 @@ class WholeBatchModel(keras.Model):
         training: bool = True,
     ) -> Any:
         """The loss of plain images: cross-entropy, or what was given to `compile`."""
-        if self._has_own_loss():
+        if self.has_own_loss():
             self.accuracy.update_state(y, y_pred, sample_weight)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         if self._may_be_padded(sample_weight, training):
@@ -117,12 +122,13 @@ class WholeBatchModel(keras.Model):
         loss = self.mean_loss(self._probability_loss, y, y_pred, sample_weight)
         return self.with_penalties(loss) if training else self.part_of_loss(loss)
 
-    def _has_own_loss(self) -> bool:
+    def has_own_loss(self) -> bool:
+        """Whether a loss was given to `compile`."""
         return bool(self.compiled and self.loss is not None)
 
     def _may_be_padded(self, sample_weight: Any, training: bool) -> bool:
         """Whether images of label -1 make a batch one that all devices share evenly."""
-        if training or self._has_own_loss() or sample_weight is not None:
+        if training or self.has_own_loss() or sample_weight is not None:
             return False
         return devices.sharing(self).devices > 1
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from kdfixmatch_keras import fixmatch
-from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.classifier import ImageClassifier, Settings
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
@@ -50,7 +49,6 @@ class Baseline(ImageClassifier):
         Returns:
             `history`.
         """
-        callbacks = validation.check_callbacks(callbacks)
         plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir)
         self.check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)

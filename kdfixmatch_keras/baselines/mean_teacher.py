@@ -1,11 +1,12 @@
 """Mean Teacher: consistency with an average of the network itself."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
 from kdfixmatch_keras.baselines.mean_teacher_network import MeanTeacherNetwork
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.classifier import Settings
 from kdfixmatch_keras.training.session import Session
 
 
@@ -29,7 +30,7 @@ class MeanTeacher(Baseline):
             takes the place of `lambda_u`.
         rampup: Share of all steps in which the weight rises, in [0, 1].
         **settings: The other arguments of `ImageClassifier`. `teacher` must be `"ema"`.
-            `lambda_u`, `tau`, `threshold`, `distribution_alignment`,
+            `lambda_u`, `tau`, `threshold`, `distribution_alignment`
             and `strong_augmentation` have no effect.
 
     Reference:
@@ -44,7 +45,7 @@ class MeanTeacher(Baseline):
         *,
         consistency_weight: float = 50.0,
         rampup: float = 0.4,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(backbone, **settings)
         validation.check_choice("teacher", self.teacher, ["ema"])

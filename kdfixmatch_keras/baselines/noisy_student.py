@@ -1,6 +1,6 @@
 """Noisy Student: rounds of pseudo-labels learned under noise."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.noisy_student_network import NoisyStudentNetwork
 from kdfixmatch_keras.baselines.pseudo_labeling import PseudoLabeling
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.classifier import Settings
 from kdfixmatch_keras.training.session import Session
 
 
@@ -61,7 +62,7 @@ class NoisyStudent(PseudoLabeling):
         tau_select: float = 0.3,
         images_per_class: int | None = None,
         dropout: float = 0.5,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(backbone, **settings)
         self.rounds = validation.check_integer("rounds", rounds, 1)

@@ -2,12 +2,13 @@
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
+from kdfixmatch_keras.classifier import Settings
 from kdfixmatch_keras.sources import SubsetSource
 from kdfixmatch_keras.training.session import Session
 
@@ -25,7 +26,9 @@ class PseudoLabeling(Baseline):
             unlabeled image, -1 where it was left out. None before `fit`.
     """
 
-    def __init__(self, backbone: Any = "efficientnetb0", **settings: Any) -> None:
+    def __init__(
+        self, backbone: Any = "efficientnetb0", **settings: Unpack[Settings]
+    ) -> None:
         super().__init__(backbone, **settings)
         self.networks: dict[str, fixmatch.FixMatch] = {}
         self.pseudo_labels: Any = None

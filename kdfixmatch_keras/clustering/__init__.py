@@ -16,7 +16,14 @@ from kdfixmatch_keras.clustering.deep_embedded_clustering import DeepEmbeddedClu
 from kdfixmatch_keras.clustering.kmeans import KMeans
 from kdfixmatch_keras.clustering.spectral import SpectralClustering
 
-__all__ = ["DeepEmbeddedClustering", "KMeans", "SpectralClustering", "get"]
+__all__ = [
+    "DeepEmbeddedClustering",
+    "KMeans",
+    "SpectralClustering",
+    "fit_predict",
+    "get",
+    "own_number",
+]
 
 _CLUSTERINGS: dict[str, Any] = {
     "dec": DeepEmbeddedClustering,
@@ -68,6 +75,7 @@ def own_number(clusterer: Any) -> int:
 
 def fit_predict(
     clusterer: Any,
+    given: Any,
     embeddings: NDArray[np.float32],
     rows: NDArray[np.int64],
     *,
@@ -77,6 +85,7 @@ def fit_predict(
 
     Args:
         clusterer: What `get` returned.
+        given: What the user passed for it.
         embeddings: Embeddings, shape `(n, d)`.
         rows: Which of them, ascending, shape `(m,)`.
         overwrite: Whether `embeddings` may lose what they hold. Where they can be
@@ -92,7 +101,7 @@ def fit_predict(
     """
     with memory.needed_for(
         f"Clustering {len(rows):,} samples of {embeddings.shape[1]:,} dimensions with "
-        f"clustering={type(clusterer).__name__}",
+        f"clustering={given!r}",
         "clustering='kmeans' needs least, a higher `tau_select` keeps fewer samples, "
         "and a smaller `embedding_dim` makes them smaller.",
     ):

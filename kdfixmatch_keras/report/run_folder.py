@@ -14,7 +14,7 @@ from typing import Any
 from kdfixmatch_keras import report
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.report.figure import plot_run
-from kdfixmatch_keras.serving import saving as checkpoints
+from kdfixmatch_keras.serving import saving
 from kdfixmatch_keras.storage.files import (
     UNFINISHED,
     check_writable,
@@ -191,7 +191,7 @@ class RunFolder:
             ValueError: The model cannot be read.
         """
         with self._reading_model():
-            names: list[str] = checkpoints.read_settings(self.model)["class_names"]
+            names: list[str] = saving.read_settings(self.model)["class_names"]
         return names
 
     def read_facts(self, argument: str = "RUN", remedy: str = "") -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _result_name(format: str) -> str:
 def _environment() -> dict[str, str]:
     """This environment, with TensorFlow for Keras, and no GPU, which may be taken."""
     paths = [os.environ.get("PYTHONPATH", "")]
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     # Where Python finds it anyway, it would come before Python's own modules.
     if here not in site.getsitepackages():
         paths.append(here)

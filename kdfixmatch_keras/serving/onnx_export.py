@@ -43,7 +43,7 @@ def build_model(network: keras.Model, class_names: Sequence[str]) -> Any:
         class_names: The `K` names.
 
     Returns:
-        A checked `onnx.ModelProto`; see `export.export_network` for its inputs and
+        A checked `onnx.ModelProto`; see `serving.export` for its inputs and
         outputs.
     """
     import onnx.checker

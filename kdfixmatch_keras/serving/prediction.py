@@ -153,8 +153,7 @@ def evaluate(
             compiled with a loss of one's own.
     """
     sharing = devices.sharing(network)
-    own_loss = network.compiled and network.loss is not None
-    if own_loss and sharing.padded(len(data.images)) != len(data.images):
+    if network.has_own_loss() and sharing.padded(len(data.images)) != len(data.images):
         raise ValueError(
             f"`images` must be a multiple of {sharing.devices}, the number of "
             "devices, for a loss that was given to `compile`. Received: "

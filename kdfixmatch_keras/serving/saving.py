@@ -13,6 +13,7 @@ import keras
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.memory import is_out_of_memory
+from kdfixmatch_keras.fixmatch import OBSOLETE_ARGUMENTS
 from kdfixmatch_keras.storage.files import standing, written_aside
 from kdfixmatch_keras.storage.integrity import DAMAGED, MAX_EXPANSION, check_expansion
 from kdfixmatch_keras.trusted.trusted_set import TrustedSet
@@ -243,12 +244,11 @@ def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
         if isinstance(value, dict)
         else value
         for name, value in settings["arguments"].items()
+        if name not in OBSOLETE_ARGUMENTS
     }
     # The networks hold their weights: the file they started from may be gone, and is
     # needed only to train again.
     weights = arguments.pop("weights")
-    # An argument of training alone that earlier versions had.
-    arguments.pop("strong_views", None)
     model = cls(**arguments, weights=None)
     model.weights = weights
     model.unsaved_arguments = settings["unsaved_arguments"]

@@ -21,7 +21,7 @@ class DistributionAlignment(keras.layers.Layer):
     Args:
         target_distribution: `p_target`, `K` positive numbers that sum to 1.
         decay: Decay of the moving average per batch, in [0, 1), after a warm-up
-            (`moving_average.warmed_up_decay`).
+            (`targets.moving_average`).
         **kwargs: As in `keras.layers.Layer`.
 
     Raises:

@@ -12,15 +12,15 @@ from kdfixmatch_keras.checks import validation
 STAGES = ("outer", "inner")
 
 
-def check(callbacks: Any) -> list[Any] | dict[str, list[Any]]:
-    """Returns callbacks as a list, or as lists by stage.
+def check(callbacks: Any, has_stages: bool = True) -> list[Any] | dict[str, list[Any]]:
+    """Returns callbacks as a list, or, of a method with stages, as lists by stage.
 
     Raises:
         TypeError: `callbacks` is not None, a list of Keras callbacks or a dictionary
             of such lists.
         ValueError: A key is no stage.
     """
-    if not isinstance(callbacks, Mapping):
+    if not has_stages or not isinstance(callbacks, Mapping):
         return validation.check_callbacks(callbacks)
     for stage in callbacks:
         validation.check_choice("callbacks", stage, STAGES)

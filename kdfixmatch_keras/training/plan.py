@@ -15,9 +15,10 @@ class Plan:
         epochs: Epochs of the network that predicts.
         steps_per_epoch: Batches in an epoch; None for one pass over the unlabeled
             images.
-        callbacks: Keras callbacks, or lists of them by stage.
+        callbacks: Keras callbacks; or, of a method with stages, lists of them by stage.
         verbose: As in `keras.Model.fit`.
         run_dir: Folder that keeps the state of the training, or None.
+        has_stages: Whether callbacks can be given by stage.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -29,6 +30,7 @@ class Plan:
     callbacks: Any = None
     verbose: Any = "auto"
     run_dir: Any = None
+    has_stages: bool = False
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -36,7 +38,7 @@ class Plan:
             "steps_per_epoch": validation.check_count(
                 "steps_per_epoch", self.steps_per_epoch
             ),
-            "callbacks": stage_callbacks.check(self.callbacks),
+            "callbacks": stage_callbacks.check(self.callbacks, self.has_stages),
             "verbose": validation.check_verbose(self.verbose),
         }
         if self.run_dir is not None:

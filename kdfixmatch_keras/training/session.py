@@ -39,11 +39,11 @@ class Session:
         seed: Fixes everything that is random; None draws it anew each time.
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
-        optimizer: See `optimizers.build_optimizer`.
+        optimizer: See `training.optimizers`.
         pretrained: Whether networks start from trained weights.
-        state: Where the training is kept, or None.
 
     Attributes:
+        state: Where the training is kept, or None.
         steps_per_epoch: Batches in an epoch.
         image_passes: What it has cost until now: how often an image went forward
             through a network, to train (which counts three times, for the way back),
@@ -60,7 +60,6 @@ class Session:
         unlabeled_ratio: int,
         optimizer: Any,
         pretrained: bool,
-        state: RunState | None = None,
     ) -> None:
         self.data = data
         self.plan = plan
@@ -73,8 +72,14 @@ class Session:
             len(data.unlabeled), batch_size, unlabeled_ratio
         )
         self.image_passes = 0
-        self._state = state
-        self._is_logged = state is not None and not state.is_new
+        self.state: RunState | None = None
+        # Whether a part of it has been logged, by this call of `fit` or an earlier one.
+        self._is_logged = False
+
+    def go_on(self, state: RunState) -> None:
+        """Goes on with what is kept, and keeps what follows."""
+        self.state, self.seed = state, state.seed
+        self._is_logged = not state.is_new
 
     def fit(
         self,
@@ -134,11 +139,11 @@ class Session:
         done, history, finished = self._restored(network)
         if finished:
             return history
-        keep = None if self._state is None else self._state.save_diverged
+        keep = None if self.state is None else self.state.save_diverged
         watch = TrainingWatch(network, data.labeled, keep)
         last = []
-        if self._state is not None:
-            last = [self._state.callback(network, epochs, history)]
+        if self.state is not None:
+            last = [self.state.callback(network, epochs, history)]
         with (
             stage_callbacks.for_stage(
                 self.plan.callbacks, stage, self._is_logged
@@ -167,12 +172,7 @@ class Session:
             for name, values in added.history.items()
         }
 
-    @staticmethod
-    def on_one_device(function: Callable[[], Any]) -> Any:
-        """Calls a function that is to know of one device only."""
-        return devices.on_one(function)
-
-    def label(self, network: Any) -> tuple[np.ndarray, np.ndarray]:
+    def label(self, network: Any, verbose: Any = 0) -> tuple[np.ndarray, np.ndarray]:
         """Labels and embeds every unlabeled image once, in index order, as it is.
 
         Returns:
@@ -190,39 +190,46 @@ class Session:
             "A smaller `embedding_dim` or `image_size` needs less.",
         ):
             found = prediction.probabilities_and_embeddings(
-                network, unlabeled, verbose=self.plan.verbose
+                network, unlabeled, verbose=verbose
             )
         self.image_passes += len(unlabeled)
         return found
 
-    def selected_once(self, select: Callable[[], TrustedSet]) -> TrustedSet:
-        """The trusted set of this training.
+    def select_once(
+        self,
+        network: Any,
+        select: Callable[[np.ndarray, np.ndarray], TrustedSet],
+    ) -> TrustedSet:
+        """The trusted set of this training, selected by what a network labels.
 
         It is selected once, however often the training is stopped, and is that of the
         first of several processes: clusterings of machines that are not alike could
         differ.
 
         Args:
-            select: Selects it.
+            network: What labels and embeds the unlabeled images.
+            select: Selects it, given probabilities and embeddings, which it may
+                overwrite; called on one device.
         """
-        kept = None if self._state is None else self._state.load_trusted_set()
+        kept = None if self.state is None else self.state.load_trusted_set()
         processes.check_same("trusted sets", kept is not None, processes.ONE_FOLDER)
         if kept is not None:
             self.image_passes += len(self.data.unlabeled)
             return kept
-        found = select()
-        labels, confidence, cluster, trusted = processes.arrays_of_first(
-            [found.pseudo_labels, found.confidence, found.cluster, found.trusted]
+        self.plan.say("Trusted set: labeling the unlabeled images")
+        probabilities, embeddings = self.label(network, self.plan.verbose)
+        found: TrustedSet = devices.on_one(lambda: select(probabilities, embeddings))
+        if processes.are_several():
+            names = ("pseudo_labels", "confidence", "cluster", "trusted")
+            arrays = processes.arrays_of_first([getattr(found, n) for n in names])
+            changed: Any = dict(zip(names, arrays, strict=True))
+            found = replace(found, **changed)
+        self.plan.say(
+            f"Trusted set: {found.num_confident} of {found.num_unlabeled} labels are "
+            f"confident, {len(found)} of them are trusted"
         )
-        found = replace(
-            found,
-            pseudo_labels=labels,
-            confidence=confidence,
-            cluster=cluster,
-            trusted=trusted,
-        )
-        if self._state is not None:
-            self._state.save_trusted_set(found)
+        if self.state is not None:
+            self.state.save_trusted_set(found)
         return found
 
     def _seed_of_batches(self, network: Any) -> int:
@@ -231,34 +238,30 @@ class Session:
 
     def _restored(self, network: Any) -> run_state.Progress:
         """Brings a compiled network to where its training was stopped."""
-        if self._state is None:
+        if self.state is None:
             return NOT_STARTED
-        done, history, finished = self._state.restore(network)
+        done, history, finished = self.state.restore(network)
         processes.check_same("checkpoints", 2 * done + finished, processes.ONE_FOLDER)
         return done, history, finished
 
 
 @contextlib.contextmanager
 def opened(
-    data: TrainingData,
-    plan: Plan,
+    session: Session,
     method: str,
     arguments: Mapping[str, Any],
-    seed: int | None,
-    *,
-    pretrained: bool,
-    **of_fit: Any,
+    of_fit: Mapping[str, Any],
 ) -> Iterator[Session]:
     """Opens a training, new or stopped, in all of its processes.
 
     Args:
-        data: The images.
-        plan: What `fit` is asked for.
+        session: The training, with the seed that the user gave.
         method: Name of the method.
         arguments: Those of its constructor, by name.
-        seed: Fixes everything that is random, or None.
-        pretrained: Whether networks start from trained weights.
-        **of_fit: Arguments of `fit` that only this method has.
+        of_fit: Arguments of `fit` that only this method has.
+
+    Yields:
+        The training, with the seed that it has and where it is kept.
 
     Raises:
         ValueError: `run_dir` is that of another training.
@@ -266,40 +269,34 @@ def opened(
             training differ.
         OSError: Nothing can be written there.
     """
-    several = processes.are_several()
+    run_dir, several = session.plan.run_dir, processes.are_several()
     kept = "nothing is kept without `run_dir`"
-    if plan.run_dir is not None:
+    if run_dir is not None:
         kept = "it goes on from the last epoch that `run_dir` keeps"
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             processes.ending_together(f"Start all of them again: {kept}.")
         )
         identity: dict[str, Any] = {}
-        if plan.run_dir is not None or several:
-            length = {"epochs": plan.epochs, "steps_per_epoch": plan.steps_per_epoch}
-            identity = identify(method, arguments, data, {**length, **of_fit})
+        if run_dir is not None or several:
+            length = {
+                "epochs": session.plan.epochs,
+                "steps_per_epoch": session.steps_per_epoch,
+            }
+            identity = identify(method, arguments, session.data, {**length, **of_fit})
         if several:
-            same = json.dumps([identity, seed], sort_keys=True)
+            same = json.dumps([identity, session.seed], sort_keys=True)
             processes.check_same(
                 "arguments or images",
                 zlib.crc32(same.encode()) >> 1,
                 "All must call `fit` alike.",
             )
-        state = None
-        if plan.run_dir is not None:
-            state = stack.enter_context(
-                run_state.opened_together(plan.run_dir, identity, seed)
+        if run_dir is not None:
+            session.go_on(
+                stack.enter_context(
+                    run_state.opened_together(run_dir, identity, session.seed)
+                )
             )
-            seed = state.seed
-        elif seed is None and several:
-            (seed,) = processes.of_first([secrets.randbelow(2**31)])
-        yield Session(
-            data,
-            plan,
-            seed=seed,
-            batch_size=arguments["batch_size"],
-            unlabeled_ratio=arguments["unlabeled_ratio"],
-            optimizer=arguments["optimizer"],
-            pretrained=pretrained,
-            state=state,
-        )
+        elif session.seed is None and several:
+            (session.seed,) = processes.of_first([secrets.randbelow(2**31)])
+        yield session

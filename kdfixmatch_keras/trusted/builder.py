@@ -39,10 +39,6 @@ class TrustedSetBuilder:
 
     Reference:
         - [Wang et al., 2023](https://arxiv.org/abs/2309.05826), section 3
-
-    Example:
-        >>> builder = TrustedSetBuilder(clustering="kmeans", seed=0)
-        >>> trusted = builder.build(probabilities, embeddings)  # doctest: +SKIP
     """
 
     def __init__(
@@ -116,7 +112,8 @@ class TrustedSetBuilder:
             needed = max(num_clusters, clusterings.own_number(clusterer))
             if len(rows) >= needed:
                 cluster[rows] = clusterings.fit_predict(
-                    clusterer, embeddings, rows, overwrite=overwrite_embeddings
+                    *(clusterer, self.clustering, embeddings, rows),
+                    overwrite=overwrite_embeddings,
                 )
         if len(rows) >= needed:
             classes = _classes_of_clusters(

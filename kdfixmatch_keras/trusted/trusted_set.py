@@ -198,8 +198,8 @@ class TrustedSet:
             return (
                 f"None of the {total} unlabeled samples reaches "
                 f"tau_select={self.tau_select:g} (the highest confidence is "
-                f"{self.confidence.max():.3g}), so the trusted set is empty. "
-                f"{remedy}"
+                f"{self.confidence.max(initial=0.0):.3g}), so the trusted set is "
+                f"empty. {remedy}"
             )
         if confident < needed:
             return (

@@ -67,13 +67,16 @@ def served(path, format):
 
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
-    """A module of the user's own, found because the program added its folder."""
+    """A module of the user's own, found because the program added its folder.
+
+    It has the name of one of this package, which must not take its place.
+    """
     folder = tmp_path / "program"
     folder.mkdir()
-    (folder / "kdfixmatch_test_layers.py").write_text(OWN_MODULE)
+    (folder / "losses.py").write_text(OWN_MODULE)
     monkeypatch.syspath_prepend(str(folder))
-    yield importlib.import_module("kdfixmatch_test_layers")
-    del sys.modules["kdfixmatch_test_layers"]
+    yield importlib.import_module("losses")
+    del sys.modules["losses"]
 
 
 @pytest.mark.tensorflow

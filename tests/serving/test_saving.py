@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kdfixmatch_keras import KDFixMatch, TrustedSet
-from kdfixmatch_keras.serving import saving as checkpoints
+from kdfixmatch_keras.serving import saving
 
 # Two steps make no good network; what a weak trusted set says is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
@@ -84,6 +84,28 @@ def test_a_loaded_model_is_the_saved_one(model, images, tmp_path, name):
     for setting in ("backbone", "tau", "unlabeled_loss", "seed", "embedding_dim"):
         assert getattr(loaded, setting) == getattr(model, setting)
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
+
+
+def test_what_changes_nothing_but_the_training_may_be_in_a_model(
+    model, images, tmp_path
+):
+    model.save(tmp_path / "model")
+    settings = tmp_path / "model" / saving.SETTINGS
+    content = json.loads(settings.read_text())
+    content["arguments"]["strong_views"] = "targeted"
+    settings.write_text(json.dumps(content))
+    network = tmp_path / "model" / "inner.keras"
+    with zipfile.ZipFile(network) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["strong_views"] = "targeted"
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(network, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    (tmp_path / "model" / saving.SUMS).write_text(saving._sums(tmp_path / "model"))
+    loaded = KDFixMatch.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
 
 
 def test_a_loaded_model_trains_as_the_saved_one_would(model, tiny_images, tmp_path):
@@ -250,7 +272,7 @@ def test_a_member_that_explodes_is_refused(model, tmp_path, member):
     path = tmp_path / "model"
     model.save(path)
     deflated(path / member, zeros=bytes(70 << 20))
-    (path / "SHA256SUMS").write_text(checkpoints._sums(path), encoding="utf-8")
+    (path / "SHA256SUMS").write_text(saving._sums(path), encoding="utf-8")
     with pytest.raises(ValueError, match="would unpack to 73,400,320") as caught:
         KDFixMatch.load(path)
     assert str(path) in str(caught.value)

@@ -55,8 +55,6 @@ def test_the_parts_of_a_trusted_set():
     expected = {
         "indices": (np.int64, [0, 2, 5]),
         "labels": (np.int32, [0, 1, 0]),
-        "confidences": (np.float32, np.float32([0.9, 0.85, 0.8])),
-        "clusters": (np.int32, [3, 4, 3]),
         "cluster": (np.int32, [3, -1, 4, 3, -1, 3]),
         "pseudo_labels": (np.int32, [0, 1, 1, 1, 0, 0]),
         "trusted": (np.bool_, [True, False, True, False, False, True]),
@@ -67,6 +65,10 @@ def test_the_parts_of_a_trusted_set():
     assert trusted.dense_labels().dtype == np.int32
     np.testing.assert_array_equal(trusted.dense_labels(), [0, -1, 1, -1, -1, 0])
     assert repr(trusted).startswith("TrustedSet(3 of 6 samples trusted, 5 confident")
+
+
+def test_a_trusted_set_of_no_sample_is_weak():
+    assert "None of the 0" in TrustedSet([], [], [], [], 0.8, 3).weakness()
 
 
 def test_a_trusted_set_cannot_be_changed():

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, TrustedSetBuilder, report
 from kdfixmatch_keras.checks.memory import is_out_of_memory
+from kdfixmatch_keras.clustering import KMeans
 from kdfixmatch_keras.plots import plot_run
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
@@ -628,6 +629,14 @@ def of_jax():
 
 def of_numpy():
     np.empty(1 << 60, np.uint8)
+
+
+def test_a_clustering_without_memory_is_called_as_the_user_called_it(monkeypatch):
+    monkeypatch.setattr(KMeans, "fit_predict", lambda self, z: of_numpy())
+    with pytest.raises(MemoryError, match="of 5 dimensions with clustering='kmeans'"):
+        TrustedSetBuilder(clustering="kmeans").build(
+            np.tile(np.eye(3, dtype="float32"), (20, 1)), np.zeros((60, 5), "float32")
+        )
 
 
 @pytest.mark.parametrize("need", [of_pytorch, of_jax, of_numpy])
