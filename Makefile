@@ -9,10 +9,15 @@ RUN_TORCH := KERAS_BACKEND=torch $(VENV)-torch/bin/python
 # A module on each core: most of the time is Python's, which uses one.
 PYTEST := -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-jax test-torch test-parity browser lint types clean
+.PHONY: demo check smoke test test-jax test-torch test-parity test-lowest browser lint types clean
 
 demo: $(INSTALLED)  ## Train on 20 labeled digits, print the table, export, reload
 	$(RUN) examples/digits.py --output demo_output
+
+check: lint types smoke  ## Style, types and the main job, in under a minute
+
+smoke: $(INSTALLED)  ## From a folder of images to a served model
+	$(RUN) -m pytest -q -m smoke tests/test_smoke.py
 
 test: $(INSTALLED)  ## Run the tests, those in a browser where there is a Chromium
 	$(RUN) $(PYTEST) -m "not jax and not parity"
@@ -34,6 +39,11 @@ test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Comp
 	KDFIXMATCH_TORCH_PYTHON=$(abspath $(VENV)-torch/bin/python) \
 	$(RUN) -m pytest -m parity tests/backend/test_parity.py
 
+# What these versions warn of has been mended in later ones.
+test-lowest: $(VENV)-lowest/installed  ## The main job with the lowest versions there may be
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)-lowest/bin/python -m pytest -q -m smoke \
+		--override-ini filterwarnings=default tests/test_smoke.py
+
 browser:  ## Install Debian's Chromium, for the tests of the report; needs root
 	command -v chromium || \
 		(apt-get update && apt-get install -y --no-install-recommends chromium)
@@ -46,12 +56,19 @@ types: $(INSTALLED)  ## Check types
 	$(VENV)/bin/mypy
 
 clean:  ## Remove the environment and what the demo wrote
-	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch demo_output
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch $(VENV)-lowest demo_output
 
 # A release of which the index has a build without CUDA, of 200 MB in place of 3 GB.
 $(VENV)-torch/installed: BACKEND := "torch==2.13.0" --editable ".[torch,dev]"
 $(VENV)-jax/installed: BACKEND := --editable ".[jax,dev]"
 $(INSTALLED): BACKEND := --editable ".[all,dev]"
+
+$(VENV)-lowest/installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet uv
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python \
+		--resolution lowest-direct --editable ".[tensorflow]" "pytest>=8.2"
+	touch $@
 
 $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed: pyproject.toml
 	$(PYTHON) -m venv $(@D)

@@ -75,7 +75,6 @@ def main() -> None:
 )
 def train(
     *,
-    context: typer.Context,
     unlabeled: Annotated[
         Path, _option("Folder of images, flat or nested.", IMAGES, show_default=False)
     ],
@@ -259,9 +258,11 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a classifier on labeled and unlabeled images."""
+    # Before anything else is a local variable here.
+    options = dict(locals())
     from kdfixmatch_cli.train import train
 
-    train(context.params)
+    train(options)
 
 
 @_command("kdfixmatch predict run photos/new 'more/*.jpg' --output predictions.csv")
