@@ -22,16 +22,22 @@ smoke: $(INSTALLED)  ## From a folder of images to a served model
 test: $(INSTALLED)  ## Run the tests, those in a browser where there is a Chromium
 	$(RUN) $(PYTEST) -m "not jax and not parity"
 
+# Where backends differ; what is in the other rooms computes with NumPy, or as these do.
+BACKEND_TESTS := $(addprefix tests/,augmentation backbones backend baselines serving storage \
+	targets training test_classifier.py test_fixmatch.py test_kdfixmatch.py test_losses.py \
+	cli/test_cli.py::test_run_folder_explains_itself)
+
 # What is left out needs TensorFlow itself, which is not installed there. JAX compiles
 # every step, and reads from the folder what an earlier test compiled.
 test-jax: $(VENV)-jax/installed  ## Run the tests on JAX, without TensorFlow
 	JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV)-jax/compiled) \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not parity"
+	$(RUN_JAX) $(PYTEST) -m "not tensorflow and not keras_cv and not parity" $(BACKEND_TESTS)
 
 # One thread in each of the processes, which would wait for one another otherwise.
 test-torch: $(VENV)-torch/installed  ## Run the tests on PyTorch, without TensorFlow
-	OMP_NUM_THREADS=1 $(RUN_TORCH) $(PYTEST) -m "not tensorflow and not keras_cv and not jax and not parity"
+	OMP_NUM_THREADS=1 $(RUN_TORCH) $(PYTEST) \
+		-m "not tensorflow and not keras_cv and not jax and not parity" $(BACKEND_TESTS)
 
 test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Compare them
 	KDFIXMATCH_TENSORFLOW_PYTHON=$(abspath $(VENV)/bin/python) \
