@@ -13,6 +13,7 @@ from kdfixmatch_keras.training.data import TrainingData
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
 from kdfixmatch_keras.trusted.builder import TrustedSetBuilder
+from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
 # How much of the outer network's weights the inner network starts with.
 INNER_INITS = {"fresh": 0.0, "shrunk": 0.5, "outer": 1.0}
@@ -189,7 +190,9 @@ class KDFixMatch(ImageClassifier):
                 images; or the trusted set is weak.
         """
         saving.check_can_train(self)
-        plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir, True)
+        plan = Plan(
+            epochs, steps_per_epoch, callbacks, verbose, run_dir, has_stages=True
+        )
         if outer_epochs is None:
             outer_epochs = default_outer_epochs(plan.epochs)
         elif outer is not None:
@@ -238,8 +241,9 @@ class KDFixMatch(ImageClassifier):
             self.inner = inner
         return self.history
 
-    def _select(self, training: Session, probabilities: Any, embeddings: Any) -> Any:
-        """Selects which labels of the outer network to trust: a `TrustedSet`."""
+    def _select(self, training: Session, *labeled: Any) -> TrustedSet:
+        """Selects which labels to trust, given probabilities and embeddings."""
+        probabilities, embeddings = labeled
         confident = int((probabilities.max(axis=1) >= self.tau_select).sum())
         training.plan.say(
             f"Trusted set: clustering {confident} confident of {len(embeddings)} images"
