@@ -9,7 +9,7 @@ RUN_TORCH := KERAS_BACKEND=torch $(VENV)-torch/bin/python
 # A module on each core: most of the time is Python's, which uses one.
 PYTEST := -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo check smoke test test-jax test-torch test-parity test-lowest browser lint types clean
+.PHONY: demo check smoke watch test test-jax test-torch test-parity test-lowest browser lint types clean
 
 demo: $(INSTALLED)  ## Train on 20 labeled digits, print the table, export, reload
 	$(RUN) examples/digits.py --output demo_output
@@ -44,6 +44,9 @@ test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Comp
 	KDFIXMATCH_JAX_PYTHON=$(abspath $(VENV)-jax/bin/python) \
 	KDFIXMATCH_TORCH_PYTHON=$(abspath $(VENV)-torch/bin/python) \
 	$(RUN) -m pytest -m parity tests/backend/test_parity.py
+
+watch: $(INSTALLED)  ## Train a cheap published cell of the benchmark again
+	$(RUN) benchmarks/accuracy.py --watch benchmarks/results/digits
 
 # What these versions warn of has been mended in later ones.
 test-lowest: $(VENV)-lowest/installed  ## The main job with the lowest versions there may be

@@ -2,74 +2,125 @@
 
 python benchmarks/fuzz.py --images 20000 --run-folders 1000 --seed 0
 
-damages JPEG and PNG files of all kinds, and a tenth as many of the other formats: bits
-are flipped, parts overwritten, cut, inserted, repeated, taken out and joined with those
-of other files, sizes and lengths changed. Each must be decoded to pixels of the size
-that its header tells, the same each time, or be refused with a reason; where a file was
-cut, or one bit of a PNG flipped, no pixels may be made up; and in a folder, the other
-files keep their names and pixels.
-
-Then it damages saved models, folders and archives, trusted sets, runs, and the states
-of a training that was stopped: as above, and files are emptied, exchanged, renamed or
-missing, values of JSON changed, and archives made to escape or to explode. Each must be
-read exactly as it was saved, or refused with a ValueError, a RuntimeError, a
-FileNotFoundError or an IsADirectoryError that names the file. A training must end with
-the same bits, or be refused.
-
-The work is done in processes that are watched. The exit status is 1 if one crashed or
-hung, or something was wrong. About ten minutes on two cores.
+damages image files, saved models, trusted sets, runs and states of stopped trainings
+in processes that are watched; README.md says how, and what must come of it. The exit
+status is 1 if one crashed or hung, or something was wrong. About a quarter of an hour
+on two cores.
 """
 
 import argparse
 import faulthandler
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from fuzz_parts.pool import run_all
+import workers
 
 # Seconds for a case. A training that goes on compiles two networks.
 LIMITS = {"images": 30.0, "runs": 240.0}
+# To start: it imports TensorFlow.
+START_LIMIT = 300.0
+# Outcome of a case that no process was left for.
+NOT_TRIED = "crash: not tried, as no process started"
 
 
 def main() -> int:
     """Tries all cases, and prints how often each came out how."""
+    if (task := workers.task()) is not None:
+        work(**task)
+        return 0
+    options = parse()
+    numbers = {"images": options.images * 11 // 10, "runs": options.run_folders}
+    bad = 0
+    with tempfile.TemporaryDirectory() as undamaged:
+        for kind, count in numbers.items():
+            task = {"kind": kind, "undamaged": undamaged, "seed": options.seed}
+            task["usual"] = options.images
+
+            def command(first: int, last: int, task: Any = task) -> list[str]:
+                return workers.command(__file__, {**task, "first": first, "last": last})
+
+            began = time.monotonic()
+            if count and kind == "runs":
+                list(workers.answers(command(0, 0, {**task, "kind": "make"})))
+            counts = run_all(command, count, options.workers, LIMITS[kind], kind)
+            bad += tell(kind, counts, time.monotonic() - began)
+    return min(bad, 1)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line, that of this process unless another is given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--run-folders", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0, help="of the damages")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--work", nargs=2, metavar=("KIND", "UNDAMAGED"))
-    options = parser.parse_args()
-    if options.work:
-        kind, undamaged = options.work
-        work(kind, Path(undamaged), options.images, options.seed)
-        return 0
-    bad = 0
-    with tempfile.TemporaryDirectory() as undamaged:
-        cases = {
-            "images": options.images + options.images // 10,
-            "runs": options.run_folders,
-        }
-        for kind, count in cases.items():
-            if not count:
-                continue
-            began = time.monotonic()
-            command = [sys.executable, __file__, "--images", str(options.images)]
-            command += ["--seed", str(options.seed), "--work"]
-            if kind == "runs":
-                subprocess.run([*command, "make", undamaged], check=True)
-            counts = run_all(
-                [*command, kind, undamaged], count, options.workers, LIMITS[kind], kind
-            )
-            bad += tell(kind, counts, time.monotonic() - began)
-    return min(bad, 1)
+    return parser.parse_args(arguments)
+
+
+def run_all(
+    command: Callable[[int, int], Sequence[str]],
+    cases: int,
+    at_a_time: int,
+    limit: float,
+    label: str,
+) -> Counter[str]:
+    """Tries cases in several processes, and prints what must not happen.
+
+    Args:
+        command: Gives the command that tries the cases from the first up to the last.
+            It must answer `"ready"`, and then with the outcome of each.
+        cases: Number of cases.
+        at_a_time: Number of processes.
+        limit: Seconds for a case.
+        label: What the cases are, for the lines of progress.
+
+    Returns:
+        How often each outcome came out; a case that no process tried is a crash.
+    """
+    counts: Counter[str] = Counter()
+    lock = Lock()
+
+    def note(case: int, outcome: str) -> None:
+        with lock:
+            counts[outcome.split("\n")[0]] += 1
+            if outcome.startswith(("crash", "hang", "wrong")):
+                print(f"{label} case {case}: {outcome}", flush=True)
+            if counts.total() % max(1, cases // 20) == 0:
+                print(f"{label}: {counts.total():,} of {cases:,}", flush=True)
+
+    def try_some(first: int, last: int) -> None:
+        is_ready = True
+        while first < last and is_ready:
+            answers = workers.answers(command(first, last), limit, START_LIMIT)
+            is_ready = False
+            try:
+                is_ready = next(answers, None) == "ready"
+                for outcome in answers:
+                    note(first, outcome)
+                    first += 1
+                is_ready = False
+            except workers.Ended as error:
+                if is_ready:
+                    note(first, str(error))
+                    first += 1
+                else:
+                    print(f"{label}: A process did not start\n{error}", flush=True)
+
+    bounds = [cases * n // at_a_time for n in range(at_a_time + 1)]
+    with ThreadPoolExecutor(at_a_time) as pool:
+        list(pool.map(lambda part: try_some(*part), pairwise(bounds)))
+    if missing := cases - counts.total():
+        counts[NOT_TRIED] += missing
+    return counts
 
 
 def tell(kind: str, counts: Counter[str], seconds: float) -> int:
@@ -80,39 +131,32 @@ def tell(kind: str, counts: Counter[str], seconds: float) -> int:
     bad = 0
     for name in ("crash", "hang", "wrong"):
         found = sum(n for outcome, n in counts.items() if outcome.startswith(name))
-        print(f"{found:>8,}  {name} in all")
+        print(f"{found:>8,}  {name} in all", flush=True)
         bad += found
-    print(flush=True)
     return bad
 
 
-def work(kind: str, undamaged: Path, images: int, seed: int) -> None:
-    """Tries the cases that are asked for on the standard input."""
+def work(
+    kind: str, undamaged: str, seed: int, usual: int, first: int, last: int
+) -> None:
+    """Tries cases and answers with the outcome of each."""
     faulthandler.enable()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # What else writes to the standard output must not be taken for an answer.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    if kind == "make":
-        from fuzz_parts import material
-
-        material.make(undamaged)
-        return
+    cases: Any
     with tempfile.TemporaryDirectory() as folder:
-        cases: Any
         if kind == "images":
             from fuzz_parts.image_cases import ImageCases
 
-            cases = ImageCases(Path(folder), seed, images)
+            cases = ImageCases(Path(folder), seed, usual)
         else:
-            from fuzz_parts.run_cases import RunCases
+            from fuzz_parts.run_cases import RunCases, make
 
-            cases = RunCases(Path(folder), seed, undamaged)
-        print(json.dumps("ready"), file=answers, flush=True)
-        for line in sys.stdin:
-            first, last = map(int, line.split())
-            for case in range(first, last):
-                print(json.dumps(cases.run(case)), file=answers, flush=True)
+            if kind == "make":
+                make(Path(undamaged))
+                return
+            cases = RunCases(Path(folder), seed, Path(undamaged))
+        workers.answer("ready")
+        for case in range(first, last):
+            workers.answer(cases.run(case))
 
 
 if __name__ == "__main__":

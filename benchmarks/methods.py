@@ -1,15 +1,19 @@
-"""The methods of the accuracy benchmark: how each is trained, by name."""
+"""The methods of the accuracy benchmark, which `accuracy.toml` names."""
 
+import inspect
 import time
+import tomllib
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kdfixmatch_keras import KDFixMatch, TrustedSet, baselines, datasets, losses
+from kdfixmatch_keras import KDFixMatch, baselines, datasets, losses
 from kdfixmatch_keras.classifier import ImageClassifier
+
+Options = dict[str, Any]
 
 
 @dataclass
@@ -18,46 +22,41 @@ class Task:
 
     Attributes:
         data: Images and labels.
-        settings: Constructor arguments that every method gets.
+        settings: Constructor arguments of every method that has them.
         epochs: Epochs of FixMatch and of KD-FixMatch's inner network.
         outer_epochs: Epochs of KD-FixMatch's outer network.
         steps_per_epoch: Batches in an epoch.
-        trained: Networks that several methods share, and their seconds.
+        trained: Models that several methods share, and their seconds.
     """
 
     data: datasets.SemiSupervisedData
-    settings: dict[str, Any]
+    settings: Options
     epochs: int
     outer_epochs: int
     steps_per_epoch: int
-    trained: dict[str, tuple[ImageClassifier, float]] = field(default_factory=dict)
+    trained: dict[str, tuple[Any, float]] = field(default_factory=dict)
+
+    def new(self, kind: type[ImageClassifier], options: Options) -> Any:
+        """A classifier with the settings that it has, and with options of its own."""
+        known = inspect.signature(kind).parameters
+        settings = {name: x for name, x in self.settings.items() if name in known}
+        return kind(**{**settings, **options})
 
     def fit(self, model: Any, epochs: int, **options: Any) -> float:
         """Trains a classifier and returns the seconds it took."""
+        images = self.data.labeled, self.data.unlabeled
+        options |= {"epochs": epochs, "steps_per_epoch": self.steps_per_epoch}
         start = time.perf_counter()
         with warnings.catch_warnings():
             # Weak pseudo-labels are a result here, and are in the figures.
             warnings.simplefilter("ignore", UserWarning)
-            model.fit(
-                self.data.labeled,
-                self.data.unlabeled,
-                epochs=epochs,
-                steps_per_epoch=self.steps_per_epoch,
-                verbose=0,
-                **options,
-            )
+            model.fit(*images, verbose=0, **options)
         return time.perf_counter() - start
 
-    def fixmatch(self, epochs: int, **options: Any) -> tuple[Any, float]:
-        """A trained FixMatch and its seconds. The rows of one task share it."""
-        arguments = {
-            "threshold": "fixed",
-            **self.settings,
-            **options,
-        }
-        key = f"{epochs} {sorted(arguments.items())}"
+    def shared(self, model: Any, epochs: int) -> tuple[Any, float]:
+        """A trained classifier like this and its seconds; it is trained once."""
+        key = f"{type(model)} {epochs} {sorted(model.arguments().items())}"
         if key not in self.trained:
-            model = baselines.FixMatch(**arguments)
             self.trained[key] = model, self.fit(model, epochs)
         return self.trained[key]
 
@@ -67,230 +66,108 @@ class Task:
         return accuracy
 
 
-Epochs = Callable[[Task], int]
-Result = dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Method:
     """What a row of the table is called, and how its figures come about.
 
     Attributes:
         title: Name in the table.
-        train: Trains it on a task.
+        kind: What is trained.
+        train_as: For how long: see `accuracy.toml`.
+        options: Arguments of its own.
         references: Names of the rows that belong beside it in every table.
     """
 
     title: str
-    train: Callable[[Task], Result]
-    references: tuple[str, ...] = ()
+    kind: type[ImageClassifier]
+    train_as: str
+    options: Options
+    references: list[str]
 
+    def fit(self, task: Task) -> tuple[list[Any], float]:
+        """Trains it, and KD-FixMatch upon an outer network that other rows may share.
 
-def _equal_steps(task: Task) -> int:
-    return task.epochs
+        Returns:
+            The model and, of KD-FixMatch, the outer one; the seconds of all its steps.
+        """
+        epochs = {"outer": task.outer_epochs, "steps": task.epochs}
+        epochs |= {"compute": sum(epochs.values()), "twice": 2 * task.epochs}
+        model = task.new(self.kind, {n: _argument(x) for n, x in self.options.items()})
+        if self.kind is not KDFixMatch:
+            model, seconds = task.shared(model, epochs[self.train_as])
+            return [model], seconds
+        names = ("threshold", "distribution_alignment")
+        options = {name: getattr(model, name) for name in names}
+        outer = task.new(baselines.FixMatch, options)
+        outer, seconds = task.shared(outer, epochs[self.train_as])
+        seconds += task.fit(model, task.epochs, outer=outer.network)
+        return [model, outer], seconds
 
-
-def _equal_compute(task: Task) -> int:
-    """As many epochs as both networks of KD-FixMatch are trained for."""
-    return task.epochs + task.outer_epochs
-
-
-def _outer_epochs(task: Task) -> int:
-    return task.outer_epochs
-
-
-def _rival(title: str, kind: type[ImageClassifier]) -> Method:
-    """A method each of whose networks is trained for as long as FixMatch."""
-
-    def train(task: Task) -> Result:
-        model = kind(**task.settings)
-        seconds = task.fit(model, task.epochs)
-        return {
-            "accuracy": task.accuracy(model),
+    def train(self, task: Task) -> dict[str, Any]:
+        """Trains it and returns the figures of its row, and its arguments."""
+        models, seconds = self.fit(task)
+        figures = {
+            "accuracy": task.accuracy(models[0]),
             "seconds": seconds,
-            "image_passes": model.image_passes,
+            "image_passes": sum(model.image_passes for model in models),
+            "arguments": {**task.settings, **self.options},
         }
-
-    return Method(title, train)
-
-
-def _fixmatch(title: str, epochs: Epochs, **options: Any) -> Method:
-    """FixMatch, or another threshold, for a number of epochs."""
-
-    def train(task: Task) -> Result:
-        model, seconds = task.fixmatch(epochs(task), **options)
-        return {
-            "accuracy": task.accuracy(model),
-            "seconds": seconds,
-            "image_passes": model.image_passes,
-        }
-
-    return Method(title, train)
+        if self.kind is KDFixMatch:
+            figures |= _trusted_figures(models[0], task.data)
+            figures["outer_accuracy"] = task.accuracy(models[1])
+        return figures
 
 
-def _kdfixmatch(
-    title: str,
-    outer_epochs: Epochs = _outer_epochs,
-    references: tuple[str, ...] = ("fixmatch", "fixmatch_compute"),
-    **options: Any,
-) -> Method:
-    """KD-FixMatch upon an outer network that other rows may share.
-
-    Its seconds and image passes are those of all three steps all the same.
-    """
-
-    def train(task: Task) -> Result:
-        model = KDFixMatch(**{**task.settings, **options})
-        outer, outer_seconds = task.fixmatch(
-            outer_epochs(task),
-            threshold=model.threshold,
-            distribution_alignment=model.distribution_alignment,
-        )
-        seconds = task.fit(model, task.epochs, outer=outer.network)
-        return {
-            "accuracy": task.accuracy(model),
-            "outer_accuracy": task.accuracy(outer),
-            "seconds": outer_seconds + seconds,
-            "image_passes": outer.image_passes + model.image_passes,
-            "trusted_share": float(np.mean(model.history["inner"]["trusted_share"])),
-            **_audit(model.trusted_set, task.data),
-        }
-
-    return Method(title, train, references)
+def _argument(value: Any) -> Any:
+    """An argument that is named in a file: None, or a loss with its own arguments."""
+    if isinstance(value, dict):
+        ((name, arguments),) = value.items()
+        return getattr(losses, name)(*arguments)
+    return None if value == "none" else value
 
 
-def _audit(
-    trusted_set: TrustedSet, data: datasets.SemiSupervisedData
+def _trusted_figures(
+    model: Any, data: datasets.SemiSupervisedData
 ) -> dict[str, float | None]:
     """Precision and coverage among the images whose label training did not know."""
     unknown = np.ones(len(data.unlabeled), bool)
     unknown[data.labeled_indices] = False
-    labels, truth = trusted_set.dense_labels()[unknown], data.unlabeled_labels[unknown]
+    labels = model.trusted_set.dense_labels()[unknown]
     trusted = labels >= 0
-    right = labels[trusted] == truth[trusted]
+    right = (labels == data.unlabeled_labels[unknown])[trusted]
     return {
+        "trusted_share": float(np.mean(model.history["inner"]["trusted_share"])),
         # Of nothing, there is no share.
         "trusted_precision": float(np.mean(right)) if len(right) else None,
         "trusted_coverage": float(np.mean(trusted)),
     }
 
 
-# Single networks that come close to KD-FixMatch, and what they do with its compute.
-_STRONG = ("flexmatch", "softmatch")
-_ADAPTIVE = {name.lower(): name for name in ("FlexMatch", "FreeMatch", "SoftMatch")}
+def _method(name: str, written: Options) -> Method:
+    is_ours = name.startswith(("kd_", "filter_"))
+    options = {"kind": "FixMatch", "train": "outer" if is_ours else "steps", **written}
+    title, kind, train_as = (options.pop(key) for key in ("title", "kind", "train"))
+    beside = ["fixmatch", "fixmatch_compute"]
+    if name == "kd_published":
+        beside = ["fixmatch_published", "fixmatch_published_2x"]
+    found = KDFixMatch if is_ours else getattr(baselines, kind)
+    return Method(title, found, train_as, options, beside if is_ours else [])
 
-RIVALS = {
-    "supervised": _rival("supervised only", baselines.Supervised),
-    "self_training": _rival("self-training", baselines.SelfTraining),
-    "noisy_student": _rival("Noisy Student", baselines.NoisyStudent),
-    "mean_teacher": _rival("Mean Teacher", baselines.MeanTeacher),
-    "fixmatch": _fixmatch("FixMatch, equal steps", _equal_steps),
-    **{
-        name: _fixmatch(f"{title}, equal steps", _equal_steps, threshold=name)
-        for name, title in _ADAPTIVE.items()
-    },
-    "fixmatch_compute": _fixmatch("FixMatch, equal compute", _equal_compute),
-    **{
-        f"{name}_compute": _fixmatch(
-            f"{_ADAPTIVE[name]}, equal compute", _equal_compute, threshold=name
-        )
-        for name in _STRONG
-    },
-    "kd_ce": _kdfixmatch("KD-FixMatch, CE", unlabeled_loss="ce"),
-    "kd_sce_0.01": _kdfixmatch(
-        "KD-FixMatch, SCE 1.0/0.01",
-        unlabeled_loss=losses.SymmetricCrossEntropy(1.0, 0.01),
-    ),
-    "kd_sce": _kdfixmatch("KD-FixMatch, SCE 1.0/0.1"),
-}
-"""KD-FixMatch with the defaults of this package but for the settings that all rows
-share, and what it is compared with."""
 
-PUBLISHED = {
-    "fixmatch_published": _fixmatch(
-        "FixMatch as published", _equal_steps, distribution_alignment=False
-    ),
-    "fixmatch_published_2x": _fixmatch(
-        "FixMatch as published, twice the steps",
-        lambda task: 2 * task.epochs,
-        distribution_alignment=False,
-    ),
-    **{
-        f"{name}_published": _fixmatch(
-            f"{title} as published",
-            _equal_steps,
-            threshold=name,
-            distribution_alignment=False,
-        )
-        for name, title in _ADAPTIVE.items()
-    },
-    "kd_published": _kdfixmatch(
-        "KD-FixMatch as published",
-        _equal_steps,
-        references=("fixmatch_published", "fixmatch_published_2x"),
-        inner_threshold="fixed",
-        distribution_alignment=False,
-        assignment="majority",
-        trusted_until=1.0,
-        inner_init="fresh",
-    ),
+_WRITTEN = tomllib.loads(Path(__file__).with_name("accuracy.toml").read_text())
+COMPARISONS: dict[str, list[str]] = _WRITTEN["comparisons"]
+PRESETS: dict[str, Options] = {
+    name: {
+        setting: _argument(value)
+        for setting, value in {**_WRITTEN["presets"]["paper"], **preset}.items()
+    }
+    for name, preset in _WRITTEN["presets"].items()
 }
-"""No alignment; KD-FixMatch with equally long stages, a fixed threshold, and trusted
-labels to the end."""
-
-VARIANTS = {
-    "kd_fixed": _kdfixmatch("fixed inner threshold", inner_threshold="fixed"),
-    "kd_flexmatch": _kdfixmatch("outer threshold of FlexMatch", threshold="flexmatch"),
-    "kd_softmatch": _kdfixmatch(
-        "inner threshold of SoftMatch", inner_threshold="softmatch"
-    ),
-    "kd_fresh": _kdfixmatch("fresh inner network", inner_init="fresh"),
-    "kd_warm": _kdfixmatch("inner network from the outer one", inner_init="outer"),
-    "kd_untrusted": _kdfixmatch("no trusted labels", trusted_until=0.0),
-    "kd_trusted": _kdfixmatch("trusted labels to the end", trusted_until=1.0),
-    "kd_long_outer": _kdfixmatch("outer network as long as the inner", _equal_steps),
-    "kd_clusters": _kdfixmatch(
-        "three clusters a class", clusters_per_class=3, assignment="majority"
-    ),
-    "kd_unaligned": _kdfixmatch("no alignment", distribution_alignment=False),
+METHODS = {
+    name: _method(name, written)
+    for group in _WRITTEN["methods"].values()
+    for name, written in group.items()
 }
-"""KD-FixMatch with one of its settings changed."""
-
-FILTERS = {
-    "filter_none": _kdfixmatch("filter: none", tau_select=0.0, clustering=None),
-    "filter_confidence": _kdfixmatch("filter: confidence", clustering=None),
-    **{
-        f"filter_{clustering}_{assignment}": _kdfixmatch(
-            f"filter: confidence, {clustering}, {assignment}",
-            clustering=clustering,
-            assignment=assignment,
-        )
-        for clustering in ("kmeans", "spectral", "dec")
-        for assignment in ("majority", "hungarian")
-        # Which is the default, `kd_sce`.
-        if (clustering, assignment) != ("dec", "hungarian")
-    },
-}
-"""KD-FixMatch with one part after another of the filter of its trusted set."""
-
-METHODS = {**RIVALS, **PUBLISHED, **VARIANTS, **FILTERS}
-GROUPS = {
-    "all": list(RIVALS),
-    "published": list(PUBLISHED),
-    "variants": [*VARIANTS, "kd_sce"],
-    "filters": [*FILTERS, "kd_sce"],
-}
-COMPARISONS = {
-    "kd_sce": (
-        *("fixmatch", "fixmatch_compute"),
-        *_ADAPTIVE,
-        *(f"{name}_compute" for name in _STRONG),
-        *("mean_teacher", "noisy_student", "self_training", "supervised"),
-    ),
-    "kd_fixed": ("fixmatch", "fixmatch_compute"),
-    "kd_published": (
-        *("fixmatch_published", "fixmatch_published_2x"),
-        *(f"{name}_published" for name in _ADAPTIVE),
-    ),
-}
-"""Which rows the verdicts compare with each of ours, not all at the same cost."""
+GROUPS = {name: list(group) for name, group in _WRITTEN["methods"].items()}
+for _group in ("variants", "filters"):
+    GROUPS[_group].append("kd_sce")

@@ -2,76 +2,54 @@
 
 python benchmarks/speed.py --output benchmarks/results/speed --data-dir FOLDER
 
-measures, each figure in a process of its own:
-
-- `step`: `fit` against the bare networks of a FixMatch step on tensors in memory;
-- `augmentation`: RandAugment and Cutout against KerasCV, Keras and Pillow;
-- `trusted`: labeling, clustering and agreement, to a million samples;
-- `whole`: the stages of KD-FixMatch against FixMatch, on digits and, where `--data-dir`
-  has them in train/<class>/* and test/<class>/*, CIFAR-10 as image files;
-- `reading`: folders and predictions against bare decoding and bare forward passes;
-- `startup`: importing the package against importing Keras;
-- `profile`: where the time of a step goes;
-- `trials`: what could be faster, and is not.
-
-It writes `speed.json`, with each repeat, and `README.md`, with medians of the ratios of
-each repeat, in an hour or two on two cores. `--quick` is a look at all of it in five
-minutes: in one process, which has no peaks of memory to show, with few repeats and with
-batches so small that what does not depend on them weighs too much. Parts that are
-measured again replace what was there; `--parts` without a name writes the page anew. A
-file `notes.md` in the folder, with a heading `## part` for each part, is quoted in the
-page.
+measures all parts (README.md says which), each figure in a process of its own, in an
+hour or two on two cores. It writes `speed.json`, with each repeat, and `README.md`,
+with medians of the ratios of each repeat, which quotes `notes.md` of the folder.
 """
 
 import argparse
 import importlib
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
 import traceback
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import machine
+import measuring
+import workers
 from speed_parts import page, plan
 
-MARK = "RESULT "
-PRECISIONS = ("float32", "mixed_float16")
+# A task, what it found or None if it failed, and the seconds it took.
+Tried = tuple[plan.Task, dict[str, Any] | None, float]
 
 
 def main() -> int:
     """Measures the parts that are asked for and writes the page."""
-    options = _parse()
-    if options.tasks:
-        _work(json.loads(options.tasks))
-        return 0
+    if (tasks := workers.task()) is not None:
+        return _work(tasks)
+    options = parse()
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "speed.json"
     content = json.loads(path.read_text()) if path.exists() else {"parts": {}}
-    failures = 0
-    measured = _Measured(options)
-    for tasks in plan.processes(options):
-        for task, answer, passed in _answers(tasks):
-            verdict = "failed after " if answer is None else ""
-            print(f"{_name(task)}: {verdict}{passed:.0f} s", flush=True)
-            failures += answer is None
-            whole = measured.add(task, answer, passed)
-            if whole is not None:
-                content["parts"][task[0]] = whole
-                path.write_text(json.dumps(content, indent=1) + "\n")
+    failed = False
+    for part, tried in groupby(_tried(options), key=lambda found: found[0][0]):
+        found = list(tried)
+        failed = failed or any(answer is None for _, answer, _ in found)
+        if (whole := part_of(part, options, found)) is not None:
+            content["parts"][part] = whole
+            measuring.keep(path, content)
     notes = options.output / "notes.md"
     text = page.page(content, notes.read_text() if notes.exists() else "")
     (options.output / "README.md").write_text(text)
     print(text)
-    return int(failures > 0)
+    return int(failed)
 
 
-def _parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line, that of this process unless another is given."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,59 +57,46 @@ def _parse() -> argparse.Namespace:
     add("--quick", action="store_true", help="smaller sizes and fewer repeats")
     add("--parts", nargs="*", choices=plan.PARTS, default=list(plan.PARTS))
     add("--repeats", type=int, help="of each measurement; the seeds of `whole`")
-    add("--networks", nargs="+", help=f"name:side, such as {' '.join(plan.NETWORKS)}")
-    add("--steps", type=int, help="of a network in one measurement")
-    add("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
+    add("--networks", nargs="+", choices=plan.NETWORKS, help="those of a step")
     add("--data-dir", help="folder of CIFAR-10 as image files")
     add("--output", type=Path, default=Path("speed_output"), help="folder of the page")
-    add("--tasks", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-class _Measured:
-    """What the tasks of each part have found so far."""
+def _tried(options: argparse.Namespace) -> Iterator[Tried]:
+    for tasks in plan.processes(options):
+        for task, answer, passed in answers(tasks):
+            verdict = "failed after " if answer is None else ""
+            print(f"{_name(task)}: {verdict}{passed:.0f} s", flush=True)
+            yield task, answer, passed
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.missing = Counter(
-            part for tasks in plan.processes(options) for part, _ in tasks
-        )
-        self.parts: dict[str, dict[str, Any]] = {}
 
-    def add(
-        self, task: plan.Task, answer: dict[str, Any] | None, passed: float
-    ) -> dict[str, Any] | None:
-        """Adds an answer, None where the task failed.
-
-        Returns:
-            What is to be kept of the part, if this was its last task and any of them
-            found something.
-        """
-        part, job = task
-        self.missing[part] -= 1
-        if answer is not None:
-            found = self.parts.setdefault(
-                part,
-                {
-                    "command": _command(part, self.options),
-                    "commit": machine.commit(),
-                    "machine": answer["machine"],
-                    "seconds": 0.0,
-                    "results": [],
-                },
-            )
-            found["seconds"] = round(found["seconds"] + passed, 1)
-            # The folder is of no interest to others.
-            hidden = ("data_dir", "levels")
-            shown = {name: job[name] for name in job if name not in hidden}
-            found["results"].append({**shown, **answer["result"]})
-        return self.parts.get(part) if self.missing[part] == 0 else None
+def part_of(
+    part: str, options: argparse.Namespace, tried: list[Tried]
+) -> dict[str, Any] | None:
+    """What is to be kept of a part that has been tried, None if nothing was found."""
+    found = [(job, answer, s) for (_, job), answer, s in tried if answer is not None]
+    if not found:
+        return None
+    # The folder is of no interest to others.
+    hidden = ("data_dir", "levels")
+    return {
+        "command": _command(part, options),
+        "commit": measuring.commit(),
+        "machine": found[0][1]["machine"],
+        "seconds": round(sum(seconds for *_, seconds in found), 1),
+        "results": [
+            {name: x for name, x in job.items() if name not in hidden}
+            | answer["result"]
+            for job, answer, _ in found
+        ],
+    }
 
 
 def _name(task: plan.Task) -> str:
     """What tells a task from the others, for the reader who waits."""
     part, job = task
-    names = ("backbone", "side", "what", "count", "data", "seed", "precision")
+    names = ("backbone", "side", "what", "count", "data", "seed")
     return " ".join([part, *(str(job[name]) for name in names if name in job)])
 
 
@@ -140,60 +105,43 @@ def _command(part: str, options: argparse.Namespace) -> str:
     command = f"python benchmarks/speed.py --parts {part}"
     if options.quick:
         command += " --quick"
-    for name in ("repeats", "steps", "networks", "precision"):
-        value = getattr(options, name)
-        if value is not None and value != ["float32"]:
-            words = value if isinstance(value, list) else [str(value)]
-            command += f" --{name} {' '.join(words)}"
+    if options.repeats is not None:
+        command += f" --repeats {options.repeats}"
+    if options.networks is not None:
+        command += f" --networks {' '.join(options.networks)}"
     return command + (" --data-dir FOLDER" if options.data_dir else "")
 
 
-def _answers(
-    tasks: list[plan.Task],
-) -> Iterator[tuple[plan.Task, dict[str, Any] | None, float]]:
-    """Does tasks in a process of their own, so that they leave nothing behind.
-
-    Yields:
-        Each task, what it found or None if it failed, and the seconds it took.
-    """
-    command = [sys.executable, __file__, "--tasks", json.dumps(tasks)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+def answers(tasks: list[plan.Task]) -> Iterator[Tried]:
+    """Does tasks in a process of their own, so that they leave nothing behind."""
     waiting = list(tasks)
-    failed = False
     began = time.monotonic()
-    with (
-        tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
-    ):
-        for line in process.stdout or ():
-            if line.startswith(MARK):
-                now = time.monotonic()
-                answer = json.loads(line.removeprefix(MARK))
-                failed = failed or answer is None
-                yield waiting.pop(0), answer, now - began
-                began = now
-        process.wait()
-        errors.seek(0)
-        if failed or waiting:
-            print(errors.read(), file=sys.stderr, flush=True)
+    try:
+        for answer in workers.answers(workers.command(__file__, tasks)):
+            now = time.monotonic()
+            yield waiting.pop(0), answer, now - began
+            began = now
+    except workers.Ended as error:
+        print(error, file=sys.stderr, flush=True)
     # Their process has ended before its time.
     for task in waiting:
         yield task, None, time.monotonic() - began
 
 
-def _work(tasks: list[plan.Task]) -> None:
-    """Does tasks in this process and prints what each found, None if it failed."""
+def _work(tasks: list[plan.Task]) -> int:
+    """Does tasks in this process; answers what each found, None if it failed."""
+    failed = False
     for part, job in tasks:
         answer = None
         try:
             module = importlib.import_module(f"speed_parts.{plan.PARTS[part]}")
-            answer = {"result": module.measure(job), "machine": machine.facts()}
+            answer = {"result": module.measure(job), "machine": measuring.facts()}
         # Whatever it is, such as a rival that is not installed, the others go on.
         except Exception:
             traceback.print_exc()
-        print(MARK + json.dumps(answer), flush=True)
+            failed = True
+        workers.answer(answer)
+    return int(failed)
 
 
 if __name__ == "__main__":

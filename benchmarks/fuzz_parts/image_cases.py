@@ -2,14 +2,14 @@
 
 import io
 import re
-import resource
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
+from measuring import memory
 from PIL import Image
 
 from fuzz_parts import damage
@@ -44,9 +44,8 @@ class ImageCases:
         self.seed = seed
         self.usual = usual
         self._originals = {True: jpeg_and_png(), False: other_formats()}
-        self._decoded: dict[bytes, Images] = {}
         self._batch: list[tuple[Path, bool]] = []
-        self._memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._memory = memory("VmHWM")
         (folder / "good.png").write_bytes(self._originals[True][-1])
 
     def run(self, case: int) -> str:
@@ -54,14 +53,13 @@ class ImageCases:
         random = Random(f"{self.seed} image {case}")
         originals = self._originals[case < self.usual]
         original, other = random.choice(originals), random.choice(originals)
-        kind = random.choice(list(damage.IMAGES))
-        data = damage.IMAGES[kind](random, original, other)
+        kind = random.choice(damage.IMAGES)
         suffix = random.choice([".jpg", ".png", ".jpeg", ".tif", ".gif"])
         file = self.folder / f"{case:07}{suffix}"
-        file.write_bytes(data)
+        file.write_bytes(damage.damaged(kind, random, original, other))
         try:
             try:
-                pixels, failure = self._check(file)
+                pixels, failure = _read(file)
             except Wrong:
                 # Not in the way of the others.
                 file.unlink()
@@ -74,40 +72,20 @@ class ImageCases:
             self._check_memory()
         except Wrong as error:
             return f"wrong: {kind}: {error}"
-        return "decoded" if pixels is not None else f"refused: {_kind(failure)}"
-
-    def _check(self, file: Path) -> tuple[Images | None, str]:
-        ((_, header, _),) = try_files(read_header, [file])
-        ((_, pixels, failure),) = try_files(read_pixels, [file])
-        ((_, again, _),) = try_files(read_pixels, [file])
-        ((_, gray, _),) = try_files(lambda path: read_pixels(path, 1), [file])
-        if not (pixels is None) == (again is None) == (gray is None):
-            raise Wrong("it can be read only sometimes")
-        if pixels is None or again is None or gray is None:
-            if not failure or "\n" in failure or str(file) in failure:
-                raise Wrong(f"the reason is {failure!r}")
-            return None, failure
-        if header is None:
-            raise Wrong("it has pixels but no header")
-        size, has_colour = header
-        if pixels.shape != (*size, 3 if has_colour else 1) or pixels.dtype != np.uint8:
-            raise Wrong(f"{header} has pixels {pixels.dtype} {pixels.shape}")
-        if not np.array_equal(pixels, again):
-            raise Wrong("its pixels differ when it is read again")
-        if not np.array_equal(gray, convert_channels(pixels, 1)):
-            raise Wrong("its gray pixels are not those of its colours")
-        return pixels, ""
+        if pixels is not None:
+            return "decoded"
+        # Without what differs between files.
+        return f"refused: {re.sub(_OWN, '#', failure)[:70]}"
 
     def _check_untouched(self, kind: str, original: bytes, pixels: Images) -> None:
         """No pixels are made up where a file was cut, or a bit of a PNG flipped."""
         is_png = original.startswith(b"\x89PNG")
         if kind == "cut" or (kind == "flip" and is_png):
-            if original not in self._decoded:
-                file = self.folder / "original.png"
-                file.write_bytes(original)
-                self._decoded[original] = read_pixels(file)
-                file.unlink()
-            if not np.array_equal(pixels, self._decoded[original]):
+            file = self.folder / "original.png"
+            file.write_bytes(original)
+            undamaged = read_pixels(file)
+            file.unlink()
+            if not np.array_equal(pixels, undamaged):
                 raise Wrong("pixels were made up")
 
     def _check_batch(self, random: Random) -> None:
@@ -133,15 +111,37 @@ class ImageCases:
             file.unlink()
 
     def _check_memory(self) -> None:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if (most - self._memory) * 1024 > MAX_MEMORY:
+        most = memory("VmHWM")
+        if most - self._memory > MAX_MEMORY:
             grown, self._memory = most - self._memory, most
-            raise Wrong(f"the memory grew by {grown >> 10} MiB")
+            raise Wrong(f"the memory grew by {grown >> 20} MiB")
 
 
-def _kind(failure: str) -> str:
-    """A reason without what differs between files."""
-    return re.sub(r"b'.*'|b\".*\"|\d[\d,]*", "#", failure)[:70]
+_OWN = r"b'.*'|b\".*\"|\d[\d,]*"
+
+
+def _read(file: Path) -> tuple[Images | None, str]:
+    """Pixels, or why there are none; both the same however often it is read."""
+    ((_, header, _),) = try_files(read_header, [file])
+    ((_, pixels, failure),) = try_files(read_pixels, [file])
+    ((_, again, _),) = try_files(read_pixels, [file])
+    ((_, gray, _),) = try_files(lambda path: read_pixels(path, 1), [file])
+    if not (pixels is None) == (again is None) == (gray is None):
+        raise Wrong("it can be read only sometimes")
+    if pixels is None or again is None or gray is None:
+        if not failure or "\n" in failure or str(file) in failure:
+            raise Wrong(f"the reason is {failure!r}")
+        return None, failure
+    if header is None:
+        raise Wrong("it has pixels but no header")
+    size, has_colour = header
+    if pixels.shape != (*size, 3 if has_colour else 1) or pixels.dtype != np.uint8:
+        raise Wrong(f"{header} has pixels {pixels.dtype} {pixels.shape}")
+    if not np.array_equal(pixels, again):
+        raise Wrong("its pixels differ when it is read again")
+    if not np.array_equal(gray, convert_channels(pixels, 1)):
+        raise Wrong("its gray pixels are not those of its colours")
+    return pixels, ""
 
 
 def _picture(height: int, width: int, seed: int) -> Image.Image:
@@ -164,7 +164,8 @@ def jpeg_and_png() -> list[bytes]:
     color, small = _picture(20, 26, 0), _picture(9, 7, 1)
     deep = Image.fromarray(np.asarray(color)[..., 0].astype(np.uint16) * 200)
     palette = color.quantize(32)
-    files = [
+    transparent = bytes(range(0, 256, 8))
+    return [
         _saved(color, "JPEG"),
         _saved(color, "JPEG", progressive=True),
         _saved(small, "JPEG", subsampling=0, quality=95),
@@ -174,7 +175,7 @@ def jpeg_and_png() -> list[bytes]:
         _saved(color, "JPEG", exif=_exif(3), progressive=True, dpi=(72, 72)),
         _saved(color, "JPEG", restart_marker_blocks=1, comment=b"a comment"),
         _saved(palette, "PNG"),
-        _saved(palette, "PNG", transparency=bytes(range(0, 256, 8))),
+        _saved(palette, "PNG", transparency=transparent),
         _saved(palette, "PNG", transparency=3, bits=8),
         _saved(color, "PNG", transparency=(1, 2, 3)),
         _saved(deep, "PNG"),
@@ -184,32 +185,31 @@ def jpeg_and_png() -> list[bytes]:
         *(_saved(color.convert(mode), "PNG") for mode in ("1", "L", "LA", "RGBA")),
         _saved(color, "PNG", compress_level=0),
     ]
-    return files
 
 
 def other_formats() -> list[bytes]:
     """Undamaged files of the formats that are rarer."""
     color = _picture(20, 26, 0)
+    gray, rgba = color.convert("L"), color.convert("RGBA")
     return [
         _saved(color, "GIF"),
-        _saved(color.convert("L"), "GIF", save_all=True, append_images=[color] * 2),
+        _saved(gray, "GIF", save_all=True, append_images=[color] * 2),
         _saved(color, "WEBP"),
         _saved(color, "WEBP", lossless=True, exif=_exif(6)),
-        _saved(color.convert("RGBA"), "WEBP", save_all=True, append_images=[color]),
+        _saved(rgba, "WEBP", save_all=True, append_images=[color]),
         _saved(color, "BMP"),
         _saved(color.quantize(16), "BMP"),
         _saved(color, "TIFF", exif=_exif(5)),
-        _saved(color.convert("L"), "TIFF", compression="tiff_lzw"),
+        _saved(gray, "TIFF", compression="tiff_lzw"),
         _saved(color, "TIFF", compression="jpeg"),
         _saved(color.convert("1"), "TIFF", compression="group4"),
         _saved(color, "TIFF", compression="tiff_adobe_deflate"),
     ]
 
 
-def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    save: Callable[..., None] = picture.save
-    save(buffer, kind, **options)
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -225,11 +225,8 @@ def _interlaced(pixels: Images) -> bytes:
     height, width = pixels.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
     file = b"\x89PNG\r\n\x1a\n"
-    for kind, data in (
-        (b"IHDR", header),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    ):
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    for kind, data in chunks.items():
         file += struct.pack(">I", len(data)) + kind + data
         file += struct.pack(">I", zlib.crc32(kind + data))
     return file

@@ -4,34 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import machine
 import numpy as np
 import tensorflow as tf
+from measuring import cores, repeated, rounds
 
 from kdfixmatch_keras import augmentation
-from speed_parts.pillow_policy import PillowPolicy
-from speed_parts.timing import repeated, rounds
+from speed_parts.pillow_policy import pillow_policy
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Augments one batch in memory with each alternative.
 
-    Args:
-        job: `"side"`, `"batch_size"`, `"precision"`, `"repeats"`, and `"least"`, the
-            seconds that one measurement shall take.
-
     Returns:
         `"seconds"`: by alternative, seconds of a batch in each repeat.
     """
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(job["precision"])
-    try:
-        return _measure(job)
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _measure(job: dict[str, Any]) -> dict[str, Any]:
     side = job["side"]
     shape = (job["batch_size"], side, side, 3)
     # Smooth, as the histograms of photographs are.
@@ -39,7 +25,7 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     resized = tf.image.resize(small, (side, side)).numpy().astype(np.uint8)
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     keras_layer = keras.layers.RandAugment(value_range=(0, 255), num_ops=2)
-    with PillowPolicy(resized, machine.cores()) as pillow:
+    with pillow_policy(resized, cores()) as pillow:
         actions: dict[str, Callable[[], Any]] = {
             # As `fit` compiles them: neither rival goes through XLA.
             "ours": _compiled(augmentation.get_strong("randaugment"), resized, on_gpu),
@@ -61,14 +47,8 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
 
 def _compiled(layer: Any, images: Any, jit_compile: bool) -> Callable[[], Any]:
     on_device = tf.convert_to_tensor(images)
-
-    @tf.function(jit_compile=jit_compile)
-    def augment(batch: Any) -> Any:
-        return layer(batch, training=True)
-
-    def run() -> Any:
-        result = augment(on_device)
-        # One pixel, so that a device has computed them and none is copied.
-        return result[0, 0, 0, 0].numpy()
-
-    return run
+    augment = tf.function(
+        lambda batch: layer(batch, training=True), jit_compile=jit_compile
+    )
+    # One pixel, so that a device has computed them and none is copied.
+    return lambda: augment(on_device)[0, 0, 0, 0].numpy()

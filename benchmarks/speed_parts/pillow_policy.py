@@ -4,11 +4,13 @@ Two of 14 operations for each image, then a gray square. It imports neither Kera
 TensorFlow, which every process would have to wait for.
 """
 
+import contextlib
 import math
 import multiprocessing
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from multiprocessing.sharedctypes import RawArray
+from random import choice, randint, uniform
 from typing import Any
 
 import numpy as np
@@ -18,54 +20,31 @@ GRAY = (128, 128, 128)
 _memory: dict[str, Any] = {}
 
 
-class PillowPolicy:
-    """A pool of processes that augment one batch again and again.
+@contextlib.contextmanager
+def pillow_policy(images: Any, processes: int) -> Iterator[Callable[[], Any]]:
+    """Gives a function that augments one batch in several processes, and returns it.
 
     Pixels go to the processes and come back through shared memory, which is the least
-    that a training would need. A context manager.
+    that a training would need.
 
     Args:
         images: uint8 `(n, side, side, 3)`.
         processes: How many.
     """
+    source, result = RawArray("B", images.size), RawArray("B", images.size)
+    np.frombuffer(source, np.uint8)[:] = images.ravel()
+    # Several shares for each process, as images take unlike times.
+    bounds = np.linspace(0, len(images), 4 * processes + 1).astype(int).tolist()
+    # A fork would copy the locks of TensorFlow's threads.
+    context = multiprocessing.get_context("spawn")
+    shared = (source, result, images.shape)
+    with context.Pool(processes, _remember, shared) as pool:
 
-    def __init__(self, images: Any, processes: int) -> None:
-        self.shape = images.shape
-        # A fork would copy the locks of TensorFlow's threads.
-        context = multiprocessing.get_context("spawn")
-        self._result = RawArray("B", images.size)
-        source = RawArray("B", images.size)
-        np.frombuffer(source, np.uint8)[:] = images.ravel()
-        self._pool = context.Pool(
-            processes, _remember, (source, self._result, images.shape)
-        )
-        # Several shares for each process, as images take unlike times.
-        bounds = np.linspace(0, len(images), 4 * processes + 1).astype(int).tolist()
-        self._shares = list(zip(bounds, bounds[1:], strict=False))
+        def augment_all() -> Any:
+            pool.map(_augment_share, list(pairwise(bounds)), chunksize=1)
+            return np.frombuffer(result, np.uint8).reshape(images.shape)
 
-    def __enter__(self) -> "PillowPolicy":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._pool.terminate()
-        self._pool.join()
-
-    def __call__(self) -> Any:
-        """Augments the batch; returns uint8 images of its shape."""
-        self._pool.map(_augment_share, self._shares, chunksize=1)
-        return np.frombuffer(self._result, np.uint8).reshape(self.shape)
-
-
-def augment(image: Image.Image) -> Image.Image:
-    """Two operations and a gray square, drawn by `random`."""
-    for _ in range(2):
-        image = random.choice(OPERATIONS)(image)
-    width, height = image.size
-    half = random.uniform(0.0, 0.25) * width
-    x, y = random.uniform(0, width), random.uniform(0, height)
-    square = (x - half, y - half, x + half, y + half)
-    ImageDraw.Draw(image).rectangle(square, fill=GRAY)
-    return image
+        yield augment_all
 
 
 def _remember(source: Any, result: Any, shape: tuple[int, ...]) -> None:
@@ -80,39 +59,43 @@ def _augment_share(share: tuple[int, int]) -> None:
         _memory["result"][index] = np.asarray(augment(image))
 
 
+def augment(image: Image.Image) -> Image.Image:
+    """Two operations and a gray square, drawn by `random`."""
+    for _ in range(2):
+        image = choice(OPERATIONS)(image)
+    width, height = image.size
+    half = uniform(0.0, 0.25) * width
+    x, y = uniform(0, width), uniform(0, height)
+    square = (x - half, y - half, x + half, y + half)
+    ImageDraw.Draw(image).rectangle(square, fill=GRAY)
+    return image
+
+
 def _affine(image: Image.Image, *matrix: float) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=GRAY)
 
 
-def _rotate(image: Image.Image) -> Image.Image:
-    return image.rotate(random.uniform(-30, 30), fillcolor=GRAY)
-
-
 def _enhance(kind: Any) -> Callable[[Image.Image], Image.Image]:
-    def apply(image: Image.Image) -> Image.Image:
-        enhanced: Image.Image = kind(image).enhance(random.uniform(0.05, 0.95))
-        return enhanced
-
-    return apply
+    return lambda image: kind(image).enhance(uniform(0.05, 0.95))
 
 
-def _fraction() -> float:
-    return random.uniform(-0.3, 0.3)
+def _part() -> float:
+    return uniform(-0.3, 0.3)
 
 
 OPERATIONS: tuple[Callable[[Image.Image], Image.Image], ...] = (
     lambda image: image.copy(),
     ImageOps.autocontrast,
     ImageOps.equalize,
-    _rotate,
-    lambda image: ImageOps.solarize(image, math.ceil(random.uniform(0, 256))),
+    lambda image: image.rotate(uniform(-30, 30), fillcolor=GRAY),
+    lambda image: ImageOps.solarize(image, math.ceil(uniform(0, 256))),
     _enhance(ImageEnhance.Color),
     _enhance(ImageEnhance.Contrast),
     _enhance(ImageEnhance.Brightness),
     _enhance(ImageEnhance.Sharpness),
-    lambda image: _affine(image, 1, _fraction(), 0, 0, 1, 0),
-    lambda image: _affine(image, 1, 0, 0, _fraction(), 1, 0),
-    lambda image: _affine(image, 1, 0, _fraction() * image.width, 0, 1, 0),
-    lambda image: _affine(image, 1, 0, 0, 0, 1, _fraction() * image.height),
-    lambda image: ImageOps.posterize(image, random.randint(4, 8)),
+    lambda image: _affine(image, 1, _part(), 0, 0, 1, 0),
+    lambda image: _affine(image, 1, 0, 0, _part(), 1, 0),
+    lambda image: _affine(image, 1, 0, _part() * image.width, 0, 1, 0),
+    lambda image: _affine(image, 1, 0, 0, 0, 1, _part() * image.height),
+    lambda image: ImageOps.posterize(image, randint(4, 8)),
 )

@@ -1,63 +1,114 @@
 """Folders and predictions against bare decoding with Pillow and bare forward passes."""
 
+import csv
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prediction import BATCH, decode, forward_passes, ours, write_images
+from measuring import memory, rounds
+from PIL import Image
 
 from kdfixmatch_keras import FixMatch
 from kdfixmatch_keras.backbones import build_network
+from kdfixmatch_keras.serving.file_prediction import predict_files
 from kdfixmatch_keras.sources import FolderSource, unlabeled_source
-from speed_parts.timing import seconds
+
+BATCH = 256
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Writes JPEG files, and reads and classifies them.
 
-    Args:
-        job: `"images"`, how many; `"side"` of the files, `"image_size"` of the
-            network, `"backbone"` and `"repeats"`.
-
     Returns:
         `"seconds"` in each repeat: `"decoding"` and `"forward"`, the bare ones;
         `"opening"` a folder, which decodes each file into memory; `"reading"` its
         images in batches of a random order where they do not fit there; `"predicting"`
-        files into a CSV file. `"memory"`: resident MiB on the way through the last
+        files into a CSV file. `"memory"`: resident MiB after each tenth of the last
         prediction.
     """
     side = job["image_size"]
-    student = build_network(job["backbone"], (side, side, 3), 10, weights=None, seed=0)
+    size = (side, side)
+    student = build_network(job["backbone"], (*size, 3), 10, weights=None, seed=0)
     network = FixMatch(student)
-    found: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        images = folder / "images"
+    resident: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
         images.mkdir()
         files = write_images(images, job["images"], job["side"])
         order = np.random.default_rng(0).permutation(len(files))
-
-        def open_folder() -> Any:
-            return unlabeled_source(images, (side, side), 3)
-
-        source = FolderSource(files, (side, side), 3, cache_bytes=0)
+        source = FolderSource(files, size, 3, cache_bytes=0)
 
         def read() -> None:
             for start in range(0, len(files), BATCH):
                 source[order[start : start + BATCH]]
 
+        def predict(chosen: list[Path]) -> None:
+            resident[:] = predict_to(network, chosen, Path(folder) / "predictions.csv")
+
         # Traces, and fills the cache of the file system for all.
-        ours(network, files[: 2 * BATCH + len(files) % BATCH], folder)
+        predict(files[: 2 * BATCH + len(files) % BATCH])
+        forward(network, BATCH + len(files) % BATCH, side)
         decode(files, side)
-        for _ in range(job["repeats"]):
-            predicting, memory = ours(network, files, folder)
-            for what, value in (
-                ("decoding", decode(files, side)),
-                ("opening", seconds(open_folder)),
-                ("reading", seconds(read)),
-                ("forward", forward_passes(network, len(files), side)),
-                ("predicting", predicting),
-            ):
-                found.setdefault(what, []).append(value)
-    return {"seconds": found, "memory": memory}
+        found = rounds(
+            {
+                "decoding": lambda: decode(files, side),
+                "opening": lambda: unlabeled_source(images, size, 3),
+                "reading": read,
+                "forward": lambda: forward(network, len(files), side),
+                "predicting": lambda: predict(files),
+            },
+            job["repeats"],
+        )
+    return {"seconds": found, "memory": resident}
+
+
+def write_images(folder: Path, count: int, side: int) -> list[Path]:
+    """Writes JPEG files of smooth noise, which compress as photographs do."""
+    generator = np.random.default_rng(0)
+    files = []
+    for index in range(count):
+        small = generator.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+        file = folder / f"{index:06}.jpg"
+        Image.fromarray(small).resize((side, side)).save(file, quality=90)
+        files.append(file)
+    return files
+
+
+def decode(files: list[Path], side: int) -> None:
+    """Decodes all files to RGB pixels of one size, and does nothing else."""
+
+    def read(file: Path) -> None:
+        with Image.open(file) as image:
+            colored = image.convert("RGB")
+            if colored.size != (side, side):
+                colored = colored.resize((side, side), Image.Resampling.BILINEAR)
+            np.asarray(colored)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(read, files):
+            pass
+
+
+def forward(network: Any, count: int, side: int) -> None:
+    """Compiled forward passes, on one batch that stays in memory."""
+    images = np.zeros((BATCH, side, side, 3), np.uint8)
+    for start in range(0, count, BATCH):
+        network.predict_on_batch(images[: count - start])
+
+
+def predict_to(network: Any, files: list[Path], path: Path) -> list[int]:
+    """Predicts all files into a CSV file; returns the memory on the way, in MiB."""
+    resident: list[int] = []
+    done = 0
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        for batch in predict_files(network, files, BATCH):
+            for name, row in zip(batch.files, batch.probabilities, strict=True):
+                writer.writerow([name, row.argmax(), row.max()])
+            done += len(batch.files)
+            if done * 10 // len(files) > len(resident):
+                resident.append(memory("VmRSS") >> 20)
+    return resident

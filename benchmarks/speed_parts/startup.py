@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
-from speed_parts.timing import rounds
+from measuring import rounds
 
 COMMANDS = {
     "python": ["-c", "pass"],
@@ -15,20 +16,14 @@ COMMANDS = {
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Starts each command several times.
-
-    Args:
-        job: `"repeats"`.
+    """Starts each command several times, which `"repeats"` of the job says.
 
     Returns:
         `"seconds"`: by command, of each repeat.
     """
-
-    def start(arguments: list[str]) -> None:
-        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-
+    start = partial(subprocess.run, check=True, capture_output=True)
     commands = {
-        name: lambda arguments=arguments: start(arguments)
+        name: partial(start, [sys.executable, *arguments])
         for name, arguments in COMMANDS.items()
     }
     return {"seconds": rounds(commands, job["repeats"])}

@@ -6,17 +6,17 @@ memory is that of the one thing it does.
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from measuring import memory, seconds
 from sklearn.cluster import MiniBatchKMeans
 
 from kdfixmatch_keras import TrustedSetBuilder, baselines
 from kdfixmatch_keras.serving import prediction
-from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
-from kdfixmatch_keras.training.data import TrainingData
+from kdfixmatch_keras.sources import ImageSource
 from kdfixmatch_keras.training.plan import Plan
-from speed_parts.timing import peak_memory, seconds
 
 DIMENSIONS, NUM_CLASSES, RESTARTS = 256, 10, 20
 SIDE, BATCH = 8, 256
@@ -26,39 +26,35 @@ UNSURE, WRONG = 0.1, 0.05
 _ROWS = 1 << 14
 
 
+Pair = tuple[Callable[[], Any], Callable[[], Any]]
+
+
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Measures one size.
 
-    Args:
-        job: `"what"`, a clustering or `"labeling"`; `"count"` of samples; `"repeats"`;
-            `"alone"`, whether this process does nothing else.
-
     Returns:
         `"seconds"` of `"ours"` and of the `"reference"` in each repeat, and, if alone,
-        `"memory"`: the peak of the process in bytes after the `"import"`, with the
-        `"arrays"` made, and after our first work, `"peak"`. A clustering that refuses
-        so many samples gives `"refused"`, what it says, in place of both.
+        `"memory"`: the peak of the process in bytes after the `"import"`, and after our
+        first work, the `"peak"`. A clustering that refuses so many samples gives
+        `"refused"`, what it says, in place of both.
     """
-    memory = {"import": peak_memory()}
+    peaks = {"import": memory("VmHWM")}
     found: dict[str, list[float]] = {"ours": [], "reference": []}
     for _ in range(job["repeats"]):
         if job["what"] == "labeling":
             ours, reference = _labeling(job["count"])
         else:
             ours, reference = _selection(job["what"], job["count"])
-        memory.setdefault("arrays", peak_memory())
         try:
             found["ours"].append(seconds(ours))
         except ValueError as error:
             return {"refused": str(error)}
-        memory.setdefault("peak", peak_memory())
+        peaks.setdefault("peak", memory("VmHWM"))
         found["reference"].append(seconds(reference))
-    return {"seconds": found, **({"memory": memory} if job["alone"] else {})}
+    return {"seconds": found, **({"memory": peaks} if job["alone"] else {})}
 
 
-def _selection(
-    clustering: str, count: int
-) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def _selection(clustering: str, count: int) -> Pair:
     """The selection of a trusted set, and scikit-learn on the confident embeddings."""
     probabilities, embeddings = made_up(count)
     builder = TrustedSetBuilder(clustering=clustering, seed=0)
@@ -104,18 +100,16 @@ def made_up(count: int) -> tuple[Any, Any]:
     return probabilities, embeddings
 
 
-def _labeling(count: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def _labeling(count: int) -> Pair:
     """Labeling images of the digits' size, and the same network's bare forward."""
     random = np.random.default_rng(0)
     few = random.integers(0, 256, (1000, SIDE, SIDE, 1), np.uint8)
-    labels = (np.arange(1000) % NUM_CLASSES).astype(np.int32)
-    names = [str(label) for label in range(NUM_CLASSES)]
-    data = TrainingData(
-        LabeledImages(ArraySource(few), labels, names), _Repeated(few, count), None
-    )
+    labels = np.arange(1000) % NUM_CLASSES
     classifier = baselines.FixMatch(
         "small_cnn", weights=None, embedding_dim=DIMENSIONS, seed=0
     )
+    data = classifier.load_data((few, labels), few)
+    data = replace(data, unlabeled=_Repeated(few, count))
     network = classifier.new_network("outer", data, seed=0)
     embedder = prediction.embedder(network)
 

@@ -1,5 +1,6 @@
 """The accuracy benchmark trains each cell once, and its table says what happened."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -22,23 +23,25 @@ def scripts(monkeypatch):
 
 
 @pytest.fixture
-def tables(scripts):
-    """The module that writes table and plot."""
-    import tables
+def results(scripts):
+    """The module that keeps cells, and writes table and plot."""
+    import results
 
-    return tables
+    return results
 
 
 def run(output, *arguments):
+    return run_script(
+        *("--data", "digits", "--labels", "10", "--output", str(output)),
+        *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
+        *("--unlabeled-ratio", "3", "--image-size", "9"),
+        *arguments,
+    )
+
+
+def run_script(*arguments):
     return subprocess.run(
-        [
-            sys.executable,
-            str(SCRIPT),
-            *("--data", "digits", "--labels", "10", "--output", str(output)),
-            *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
-            *("--unlabeled-ratio", "3", "--image-size", "9"),
-            *arguments,
-        ],
+        [sys.executable, str(SCRIPT), *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -55,6 +58,8 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert (cell["labels"], cell["seed"]) == (10, 0)
     assert cell["image_passes"] == 3 * 2
     assert 0 <= cell["accuracy"] <= 1 and cell["seconds"] > 0
+    assert cell["arguments"]["batch_size"] == 2 and len(cell["probe"]) > 2
+    assert {"processor", "keras"} <= cell["machine"].keys() and cell["workers"] == 1
     assert (tmp_path / "accuracy.svg").read_text().startswith("<?xml")
 
     result = run(tmp_path, "--methods", "supervised", "fixmatch")
@@ -77,6 +82,9 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert result.returncode != 0
     assert "cells of other settings (batch_size: 2 there, 4 here)" in result.stderr
     assert (tmp_path / "results.json").read_text() == before
+    (tmp_path / "table.md").unlink()
+    run_script("--summarize", str(tmp_path))
+    assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
 
 
 def cell(seed, method="kd_sce", accuracy=0.5, **figures):
@@ -85,68 +93,150 @@ def cell(seed, method="kd_sce", accuracy=0.5, **figures):
 
 
 @pytest.fixture
-def settings(scripts, monkeypatch):
+def settings(scripts):
     """What the cells of one folder share."""
     import accuracy
 
     arguments = ["--data", "digits", "--labels", "10", "--output", "unused"]
-    monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments])
-    return accuracy._settings(accuracy._parse())
+    return accuracy._settings(accuracy.parse(arguments))
 
 
-def test_cells_of_a_package_with_other_defaults_are_refused(settings, tmp_path):
-    from store import Store
-
-    with Store(tmp_path, settings) as store:
+def test_a_cell_holds_while_its_method_computes_the_same(results, settings, tmp_path):
+    key = {"labels": 10, "seed": 0, "method": "kd_sce"}
+    with results.Store(tmp_path, settings) as store:
+        # Of a version that had no probes.
         store.add(cell(0))
-    with Store(tmp_path, settings) as store:
-        assert store.has(labels=10, seed=0, method="kd_sce")
-    settings["KDFixMatch.tau_select"] = 0.9
-    message = r"\(KDFixMatch.tau_select: 0.8 there, 0.9 here\)"
-    with pytest.raises(SystemExit, match=message):
-        Store(tmp_path, settings)
+        assert not store.has([1.0, 2.0], **key)
+        store.add(cell(0, accuracy=0.6, probe=[1.0, 2.0]))
+    # An argument that is new is no matter, and not that of the folder.
+    with results.Store(tmp_path, settings) as store:
+        assert [c["accuracy"] for c in store.cells] == [0.6]
+        assert store.has([1.0005, 2.0], **key)
+        assert not store.has([1.01, 2.0], **key)
+        assert not store.has([1.0, 2.0, 0.0], **key)
+        assert not store.has([1.0, 2.0], **{**key, "seed": 1})
 
 
-def test_a_figure_that_is_no_number_costs_no_other_cell(settings, tmp_path):
-    from store import Store
+def test_only_what_computes_something_else_is_missing(results, settings, tmp_path):
+    import accuracy
 
-    with Store(tmp_path, settings) as store:
+    options = accuracy.parse(
+        ["--data", "digits", "--labels", "10", "--seeds", "2", "--output", "unused"]
+        + ["--methods", "supervised", "mean_teacher"]
+    )
+    found = {"supervised": [1.0], "mean_teacher": [1.0]}
+    with results.Store(tmp_path, settings) as store:
+        for method, probe in (("supervised", [1.0]), ("mean_teacher", [2.0])):
+            store.add(cell(0, method, probe=probe))
+        groups = accuracy._missing(options, store, found)
+    assert [(group["seed"], group["methods"]) for group in groups] == [
+        (0, ["mean_teacher"]),
+        (1, ["supervised", "mean_teacher"]),
+    ]
+
+
+def test_a_probe_sees_what_changes_a_method_and_nothing_else(scripts):
+    import probes
+    from methods import METHODS
+
+    task = probes.miniature()
+    found = probes.probe(METHODS["kd_sce"], task)
+    assert probes.agree(found, probes.probe(METHODS["kd_sce"], probes.miniature()))
+    # Trusted labels are among the targets of the first half, and not of the second.
+    trusted, *confidences = found[-4:]
+    assert confidences == [0.95, 0.95, 0.8]
+    shares = METHODS["kd_sce"].fit(task)[0][0].history["inner"]
+    assert 0 < trusted < 100 and shares["trusted_share"][0] > 0
+    for options in ({"trusted_until": 1.0}, {"lambda_u": 0.99}, {"ema_decay": 0.1}):
+        other = dataclasses.replace(METHODS["kd_sce"], options=options)
+        assert not probes.agree(found, probes.probe(other, task)), options
+
+
+MACHINE = {
+    "processor": "A",
+    "python": "3",
+    "keras": "3",
+    "tensorflow": "2",
+    "numpy": "2",
+}
+
+
+@pytest.mark.parametrize(
+    ("processor", "new", "holds"),
+    [
+        ("A", [0.7, 0.8, 0.9], True),
+        ("A", [0.7, 0.8, 0.9001], False),
+        ("B", [0.75, 0.85, 0.95], True),
+        ("B", [0.87, 0.97, 0.97], False),
+    ],
+)
+def test_a_published_cell_is_watched(scripts, capsys, processor, new, holds):
+    import watch
+
+    machine = {**MACHINE, "cores": 4}
+    old = [0.7, 0.8, 0.9, 0.8, 0.8]
+    cells = [
+        {"labels": 20, "seed": seed, "method": "supervised", "accuracy": accuracy}
+        | {"machine": machine, "workers": 2}
+        for seed, accuracy in enumerate(old, start=5)
+    ]
+
+    def train(group, threads):
+        assert threads == 2 and group["methods"] == ["supervised"]
+        found = {"accuracy": new[group["seed"] - 5]}
+        yield found | {"machine": {**machine, "processor": processor}}
+
+    content = {"settings": {"from_folder": False}, "cells": cells}
+    assert watch.watch(content, train) == (0 if holds else 1)
+    said = capsys.readouterr().out
+    assert ("the same bits" in said) == (processor == "A")
+    assert ("DOES NOT HOLD" in said) != holds
+    assert watch.watch({**content, "cells": cells[:2]}, train) == 1
+
+
+def test_a_machine_without_a_model_promises_no_bits(scripts):
+    import platform
+
+    import watch
+
+    machine = {**MACHINE, "processor": platform.machine()}
+    assert not watch._same_machine(machine, machine)
+
+
+def test_a_figure_that_is_no_number_costs_no_other_cell(results, settings, tmp_path):
+    with results.Store(tmp_path, settings) as store:
         store.add(cell(0, trusted_share=float("nan")))
         store.add(cell(1))
     cells = json.loads((tmp_path / "results.json").read_text())["cells"]
     assert [c.get("trusted_share", "absent") for c in cells] == [None, "absent"]
 
 
-def test_two_runs_cannot_write_to_one_folder(settings, tmp_path):
-    from store import Store
-
-    with Store(tmp_path, settings) as first:
+def test_two_runs_cannot_write_to_one_folder(results, settings, tmp_path):
+    with results.Store(tmp_path, settings) as first:
         with pytest.raises(SystemExit, match="Another process is writing to"):
-            Store(tmp_path, settings)
+            results.Store(tmp_path, settings)
         first.add(cell(0))
-    with Store(tmp_path, settings) as second:
-        assert second.has(labels=10, seed=0, method="kd_sce")
+    with results.Store(tmp_path, settings) as second:
+        assert [c["seed"] for c in second.cells] == [0]
 
 
 def test_a_run_that_is_ended_ends_its_workers(scripts, monkeypatch):
-    import accuracy
+    import workers
 
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as worker:
-        monkeypatch.setattr(accuracy, "RUNNING", {worker})
+        monkeypatch.setattr(workers, "RUNNING", {worker})
         with pytest.raises(SystemExit) as caught:
-            accuracy._stop(signal.SIGTERM, None)
+            workers._end_all(signal.SIGTERM, None)
         assert worker.wait(10) == -signal.SIGTERM
     assert caught.value.code == 128 + signal.SIGTERM
 
 
-def test_fixmatch_is_beside_kdfixmatch_in_every_table(scripts, monkeypatch):
+def test_fixmatch_is_beside_kdfixmatch_in_every_table(scripts):
     import accuracy
 
     def methods(*names):
         arguments = ["--data", "digits", "--labels", "10", "--output", "unused"]
-        command = ["accuracy.py", *arguments, "--methods", *names]
-        monkeypatch.setattr(sys, "argv", command)
-        return accuracy._parse().methods
+        return accuracy.parse([*arguments, "--methods", *names]).methods
 
     assert methods("supervised") == ["supervised"]
     both = ["fixmatch", "fixmatch_compute"]
@@ -179,11 +269,9 @@ def cells_of(**accuracies):
         ([0.75, 0.65, 0.7], "+0.0", "level"),
     ],
 )
-def test_a_lost_cell_is_printed_like_a_won_one(
-    tables, tmp_path, ours, difference, verdict
-):
+def test_a_lost_cell_is_printed_like_a_won_one(results, ours, difference, verdict):
     cells = cells_of(kd_sce=ours, fixmatch=[0.7, 0.7, 0.7])
-    text = tables.write_table(cells, tmp_path / "table.md")
+    text = results.text_of(cells)
     deviation = 100 * np.std(ours, ddof=1)
     mean = f"{100 * np.mean(ours):.1f} ± {deviation:.1f}"
     assert f"| KD-FixMatch, SCE 1.0/0.1 | {mean} | 3 k | 2 |" in text
@@ -192,27 +280,27 @@ def test_a_lost_cell_is_printed_like_a_won_one(
     assert f"| {pair} | {difference} ± {error} {verdict} |" in text
 
 
-def test_seeds_are_paired_by_number_and_missing_ones_are_told(tables, tmp_path):
+def test_seeds_are_paired_by_number_and_missing_ones_are_told(results):
     cells = cells_of(kd_sce=[0.9, 0.8, 0.7], fixmatch=[0.5, 0.5])
     cells[-1]["seed"] = 2
-    text = tables.write_table(cells, tmp_path / "table.md")
+    text = results.text_of(cells)
     # Seeds 0 and 2: 40 and 20 points.
     assert "| FixMatch, equal steps | +30.0 ± 10.0 won (n = 2) |" in text
     assert "| FixMatch, equal steps | 50.0 ± 0.0 (n = 2) |" in text
 
 
-def test_the_plot_of_the_same_cells_is_the_same_file(tables, tmp_path):
+def test_the_plot_of_the_same_cells_is_the_same_file(results, tmp_path):
     cells = cells_of(kd_sce=[0.8, 0.9], fixmatch=[0.7, 0.8], supervised=[0.4])
     plots = [tmp_path / name for name in ("a.svg", "b.svg")]
     for plot in plots:
-        tables.write_plot(cells, plot)
+        results.write_plot(cells, plot)
     assert plots[0].read_bytes() == plots[1].read_bytes()
     # Means and deviations of another set of cells are another picture.
-    tables.write_plot(cells[1:], plots[1])
+    results.write_plot(cells[1:], plots[1])
     assert plots[0].read_bytes() != plots[1].read_bytes()
 
 
-def test_a_shared_outer_network_changes_no_figure(tables):
+def test_a_shared_outer_network_changes_no_figure(results):
     from methods import METHODS, Task
 
     from kdfixmatch_keras import KDFixMatch, datasets

@@ -1,7 +1,9 @@
 """The tables that are committed say what the committed cells say."""
 
+import importlib
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def rows_of(text):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_table_is_that_of_the_cells(folder, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from store import Store
+    from results import Store
 
     content = json.loads((folder / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps(content))
@@ -47,3 +49,32 @@ def test_the_readme_quotes_the_table(folder):
         expected = next(cells for first, cells in table if first == method)
         for name, figure in zip(header[1], figures, strict=True):
             assert figure == expected[columns.index(name)], (method, name)
+
+
+def commands():
+    """What the pages and the scripts say one can type, and where."""
+    benchmarks = ROOT / "benchmarks"
+    pages = [ROOT / "README.md", *benchmarks.rglob("*.md"), *benchmarks.glob("*.py")]
+    for page in pages:
+        text = re.sub(r"\\\\?\n\s*", " ", page.read_text())
+        for code in re.findall(r"`(python [^`]+)`|^(python .+)$", text, re.MULTILINE):
+            command = " ".join("".join(code).split())
+            if command.startswith("python benchmarks/"):
+                yield page.relative_to(ROOT), command
+
+
+def test_the_commands_of_the_pages_are_accepted(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    found = list(commands())
+    for page, command in found:
+        _python, script, *arguments = shlex.split(command)
+        parse = importlib.import_module(Path(script).stem).parse
+        try:
+            parse(arguments)
+        except SystemExit:
+            pytest.fail(f"{page}: {command}")
+    scripts = {Path(shlex.split(command)[1]).name for _, command in found}
+    assert scripts == {"accuracy.py", "speed.py", "fuzz.py", "kill_resume.py"}
+    pages = {page.parent.name for page, _ in found}
+    assert {"benchmarks", "digits", "cifar10", "speed"} <= pages
+    assert len(found) > 20

@@ -42,10 +42,10 @@ def undamaged(tmp_path_factory):
     """What the cases of runs are damaged copies of."""
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(BENCHMARKS)
-        from fuzz_parts import material
+        from fuzz_parts.run_cases import make
 
         folder = tmp_path_factory.mktemp("undamaged")
-        material.make(folder)
+        make(folder)
     return folder
 
 
@@ -77,13 +77,12 @@ def restore_in_silence(self, network, restore=RunState.restore):
 def test_progress_that_is_lost_is_noticed(
     scripts, undamaged, tmp_path, monkeypatch, restore, wrong
 ):
-    from fuzz_parts import material
     from fuzz_parts.run_cases import RunCases, Wrong
 
     (tmp_path / "cases").mkdir()
     cases = RunCases(tmp_path / "cases", 2, undamaged)
     state = tmp_path / "state"
-    shutil.copytree(undamaged / material.STATE, state)
+    shutil.copytree(undamaged / "this" / "state", state)
     *_, newest = sorted(state.glob("fixmatch_inner-*.npz"))
     newest.write_bytes(newest.read_bytes()[:-100])
     monkeypatch.setattr(RunState, "restore", restore)
@@ -96,22 +95,26 @@ def test_progress_that_is_lost_is_noticed(
 
 WORKER = """
 import os, signal, sys
-print('"ready"', flush=True)
-for line in sys.stdin:
-    for case in range(*map(int, line.split())):
-        if case == 3:
-            os.abort()
-        if case == 5:
-            signal.pause()
-        print('"decoded"', flush=True)
+print('ANSWER "ready"', flush=True)
+for case in range(*map(int, sys.argv[1:])):
+    if case == 3:
+        os.abort()
+    if case == 5:
+        signal.pause()
+    print('ANSWER "decoded"', flush=True)
 """
 
 
-def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(scripts, capsys):
-    from fuzz import tell
-    from fuzz_parts.pool import run_all
+def command_of(code, *arguments):
+    """What starts a process for some cases."""
+    start = [sys.executable, "-c", code]
+    return lambda first, last: [*start, str(first), str(last), *arguments]
 
-    counts = run_all([sys.executable, "-c", WORKER], 12, 1, 1.0, "images")
+
+def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(scripts, capsys):
+    from fuzz import run_all, tell
+
+    counts = run_all(command_of(WORKER), 12, 1, 1.0, "images")
     assert counts == {
         "decoded": 10,
         "crash: exit status -6": 1,
@@ -124,23 +127,22 @@ def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(scripts, capsys):
 # Starts once, and aborts at its case 3.
 STARTS_ONCE = """
 import os, sys
-if os.path.exists(sys.argv[1]):
+first, last, mark = sys.argv[1:]
+if os.path.exists(mark):
     sys.exit(7)
-open(sys.argv[1], "w").close()
-print('"ready"', flush=True)
-for line in sys.stdin:
-    for case in range(*map(int, line.split())):
-        if case == 3:
-            os.abort()
-        print('"decoded"', flush=True)
+open(mark, "w").close()
+print('ANSWER "ready"', flush=True)
+for case in range(int(first), int(last)):
+    if case == 3:
+        os.abort()
+    print('ANSWER "decoded"', flush=True)
 """
 
 
 def test_cases_that_no_process_tries_are_crashes(scripts, tmp_path, capsys):
-    from fuzz import tell
-    from fuzz_parts.pool import NOT_TRIED, run_all
+    from fuzz import NOT_TRIED, run_all, tell
 
-    command = [sys.executable, "-c", STARTS_ONCE, str(tmp_path / "started")]
+    command = command_of(STARTS_ONCE, str(tmp_path / "started"))
     counts = run_all(command, 12, 1, 5.0, "images")
     assert counts == {"decoded": 3, "crash: exit status -6": 1, NOT_TRIED: 8}
     assert tell("images", counts, 1.0) == 9
@@ -150,11 +152,11 @@ def test_cases_that_no_process_tries_are_crashes(scripts, tmp_path, capsys):
 
 
 def test_a_process_that_is_never_ready_is_given_up(scripts, monkeypatch):
-    from fuzz_parts import pool
+    import fuzz
 
-    monkeypatch.setattr(pool, "START_LIMIT", 0.2)
-    command = [sys.executable, "-c", "import signal; signal.pause()"]
-    assert pool.run_all(command, 3, 1, 5.0, "images") == {pool.NOT_TRIED: 3}
+    monkeypatch.setattr(fuzz, "START_LIMIT", 0.2)
+    command = command_of("import signal; signal.pause()")
+    assert fuzz.run_all(command, 3, 1, 5.0, "images") == {fuzz.NOT_TRIED: 3}
 
 
 def test_made_up_pixels_are_noticed(scripts, tmp_path, monkeypatch):

@@ -1,0 +1,124 @@
+"""What a benchmark ran on, how long something took, and the file that keeps it."""
+
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+Action = Callable[[], object]
+
+
+def commit() -> str | None:
+    """The commit of the code, with a mark if it has been changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return found.stdout.strip() or None
+
+
+def cores() -> int:
+    """How many cores this process may use, which can be fewer than there are."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def facts() -> dict[str, Any]:
+    """Processor, memory, accelerators and versions."""
+    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "pillow")
+    return {
+        "cores": cores(),
+        "processor": _processor(),
+        "memory_gib": round(
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        ),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "accelerators": _accelerators(),
+    }
+
+
+def _processor() -> str:
+    """The model of the processor, where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    found = re.search("model name\\s*: (.+)", path.read_text() if path.exists() else "")
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _accelerators() -> list[str]:
+    """The models of the devices where TensorFlow knows them, else their names."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return [str(name) for name in keras.distribution.list_devices("gpu")]
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    return [
+        details(device).get("device_name", device.name)
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def seconds(action: Action) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def rounds(alternatives: Mapping[str, Action], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each alternative in each of several rounds.
+
+    In a round each is called once, so that what slows the machine down slows all of
+    them, and the order turns around from round to round, so that none profits from
+    where it stands. What has to be compiled must have been called before.
+    """
+    found: dict[str, list[float]] = {name: [] for name in alternatives}
+    names = list(alternatives)
+    for _ in range(repeats):
+        for name in names:
+            found[name].append(seconds(alternatives[name]))
+        names.reverse()
+    return found
+
+
+def repeated(action: Action, least: float) -> tuple[Action, int]:
+    """A call repeated until it takes at least `least` seconds, and how often it is."""
+    # The first call compiles.
+    action()
+    times = max(1, round(least / max(seconds(action), 1e-6)))
+
+    def repeat() -> None:
+        for _ in range(times):
+            action()
+
+    return repeat, times
+
+
+def memory(field: str) -> int:
+    """Resident memory of this process in bytes.
+
+    Args:
+        field: `"VmRSS"` for what it has, `"VmHWM"` for the most that it has had.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        # `ru_maxrss` of a process is at first that of the process that started it.
+        (line,) = (x for x in status.read_text().splitlines() if x.startswith(field))
+        return int(line.split()[1]) * 1024
+    # The peak, in bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def keep(path: Path, content: dict[str, Any]) -> None:
+    """Writes results as JSON; a process that is killed meanwhile leaves the old."""
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    unfinished.replace(path)
