@@ -119,6 +119,9 @@ def memory(field: str) -> int:
 
 def keep(path: Path, content: dict[str, Any]) -> None:
     """Writes results as JSON; a process that is killed meanwhile leaves the old."""
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    unfinished.replace(path)
+    # Here, as what times an import must not have made it.
+    from kdfixmatch_keras.storage.files import written_aside
+
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with written_aside(path) as temporary:
+        temporary.write_text(text)

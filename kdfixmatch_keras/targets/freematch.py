@@ -7,7 +7,7 @@ from keras import ops
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.targets.moving_average import follow
-from kdfixmatch_keras.targets.threshold import AveragingThreshold, Threshold
+from kdfixmatch_keras.targets.threshold import AveragingThreshold
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -53,13 +53,6 @@ class FreeMatchThreshold(AveragingThreshold):
         self.confidence = self.add_average("confidence", uniform)
         self.distribution = self.add_average("distribution", uniform, (num_classes,))
         self.histogram = self.add_average("histogram", uniform, (num_classes,))
-
-    @classmethod
-    def for_data(
-        cls, *, tau: float, num_classes: int, num_unlabeled: int | None
-    ) -> "Threshold":
-        """The threshold with its default parameters; see `thresholds.get`."""
-        return cls(num_classes)
 
     def call(self, probabilities: Any, index: Any, training: bool = False) -> Any:
         """Weights 0 or 1; see `Threshold.call`. `index` is not used."""

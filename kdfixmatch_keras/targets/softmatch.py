@@ -8,7 +8,7 @@ from keras import ops
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.targets.moving_average import follow
-from kdfixmatch_keras.targets.threshold import AveragingThreshold, Threshold
+from kdfixmatch_keras.targets.threshold import AveragingThreshold
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -52,13 +52,6 @@ class SoftMatchThreshold(AveragingThreshold):
         self.distribution = self.add_average("distribution", uniform, (num_classes,))
         self.mean = self.add_average("mean", uniform)
         self.variance = self.add_average("variance", 1.0)
-
-    @classmethod
-    def for_data(
-        cls, *, tau: float, num_classes: int, num_unlabeled: int | None
-    ) -> "Threshold":
-        """The threshold with its default parameters; see `thresholds.get`."""
-        return cls(num_classes)
 
     def call(self, probabilities: Any, index: Any, training: bool = False) -> Any:
         """Weights in (0, 1]; see `Threshold.call`. `index` is not used."""

@@ -77,13 +77,20 @@ class Threshold(keras.layers.Layer):
 class AveragingThreshold(Threshold):
     """Base of the thresholds that follow moving averages over the batches."""
 
-    def __init__(self, num_classes: int, decay: float, **kwargs: Any) -> None:
+    def __init__(self, num_classes: int, decay: float = 0.999, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = validation.check_integer("num_classes", num_classes, 2)
         self.decay = validation.check_number("decay", decay, 0, 1, "[0, 1)")
         self.num_updates = self.add_weight(
             shape=(), initializer="zeros", dtype="int32", trainable=False, name="t"
         )
+
+    @classmethod
+    def for_data(
+        cls, *, tau: float, num_classes: int, num_unlabeled: int | None
+    ) -> "Threshold":
+        """The threshold with its default parameters; see `thresholds.get`."""
+        return cls(num_classes)
 
     def add_average(self, name: str, start: float, shape: tuple[int, ...] = ()) -> Any:
         """Adds a variable that starts at `start` in each of its places."""
