@@ -28,6 +28,7 @@ from kdfixmatch_keras import (
 from kdfixmatch_keras.clustering import deep_embedded_clustering
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.training import batches
+from tests.untraced import untraced
 
 NAN, INFINITY = math.nan, math.inf
 CLASSES = ("blue", "green", "red")
@@ -63,13 +64,15 @@ def new_model(**changes):
 
 def fit(labeled=(IMAGES, LABELS), unlabeled=IMAGES, model=None, **changes):
     length = {"epochs": 1, "outer_epochs": 1, "steps_per_epoch": 1, "verbose": 0}
-    return (model or new_model()).fit(labeled, unlabeled, **{**length, **changes})
+    with untraced():
+        return (model or new_model()).fit(labeled, unlabeled, **{**length, **changes})
 
 
 def fit_baseline(**changes):
     model = baselines.Supervised("small_cnn", weights=None)
     length = {"epochs": 1, "steps_per_epoch": 1, "verbose": 0}
-    return model.fit((IMAGES, LABELS), IMAGES, **{**length, **changes})
+    with untraced():
+        return model.fit((IMAGES, LABELS), IMAGES, **{**length, **changes})
 
 
 def dataset(arrays=IMAGES):

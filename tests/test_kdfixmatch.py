@@ -9,6 +9,7 @@ from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch, thresholds
 from kdfixmatch_keras.baselines import FixMatch
+from tests.untraced import untraced
 
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 # What `FixMatch` and `KDFixMatch` have in common, of what `quick_model` sets.
@@ -66,7 +67,8 @@ def fit_once(model, labeled=None, unlabeled=None, **changes):
     options = {"epochs": 1, "steps_per_epoch": 2, "verbose": 0, **changes}
     labeled = squares(12, 0) if labeled is None else labeled
     unlabeled = squares(40, 1)[0] if unlabeled is None else unlabeled
-    return model.fit(labeled, unlabeled, **options)
+    with untraced():
+        return model.fit(labeled, unlabeled, **options)
 
 
 def same_trusted_set(first, second):
@@ -348,23 +350,11 @@ def test_arrays_datasets_and_folders_give_the_same_run(tmp_path):
     )
 
 
-@pytest.fixture
-def without_tracing():
-    """Runs every step eagerly: for one step, tracing EfficientNet takes far longer."""
+@weak_trusted_set
+@pytest.mark.tensorflow
+def test_efficientnet_trains_from_arrays_datasets_and_folders(tmp_path):
     import tensorflow as tf
 
-    tf.config.run_functions_eagerly(True)
-    yield tf
-    tf.config.run_functions_eagerly(False)
-
-
-@weak_trusted_set
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-@pytest.mark.tensorflow
-def test_efficientnet_trains_from_arrays_datasets_and_folders(
-    tmp_path, without_tracing
-):
-    tf = without_tracing
     images, labels = in_order_of_classes(6, side=32)
     unlabeled, _ = squares(12, 1, side=32)
     trusted_sets = {}

@@ -3,14 +3,13 @@
 import re
 import runpy
 import sys
-from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kdfixmatch_keras import FixMatch
+from tests.untraced import untraced
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -44,10 +43,9 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def without_tracing(monkeypatch):
-    """Runs training steps eagerly, as tracing one takes longer than a run here."""
-    compile = partialmethod(FixMatch.compile, run_eagerly=True)
-    monkeypatch.setattr(FixMatch, "compile", compile)
+def without_tracing():
+    with untraced():
+        yield
 
 
 def check_accuracies(printed):
@@ -62,7 +60,7 @@ def check_trusted_set(printed):
     assert re.search(rf"^Trusted set: {right}{covers}$", printed, re.MULTILINE)
 
 
-def test_digits(run):
+def test_digits(run, without_tracing):
     printed = run("digits", *TINY)
     assert "Test accuracy (%), 20 labels" in printed
     for method in ("supervised", "outer network", "KD-FixMatch"):

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch
-from kdfixmatch_keras.plots import plot_run  # noqa: E402
+from kdfixmatch_keras.plots import plot_run
+from tests.untraced import untraced
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
 
@@ -32,11 +33,11 @@ def new_model():
     )
 
 
-def trained(**options):
+def trained(epochs=2, **options):
     model = new_model()
-    model.fit(
-        (IMAGES, LABELS), IMAGES, epochs=2, steps_per_epoch=2, verbose=0, **options
-    )
+    length = {"epochs": epochs, "steps_per_epoch": 2, "verbose": 0}
+    with untraced():
+        model.fit((IMAGES, LABELS), IMAGES, **length, **options)
     return model
 
 
@@ -99,14 +100,6 @@ def test_a_model_without_fit_is_refused(tmp_path):
 def test_a_run_upon_an_outer_network_trained_before_is_drawn(
     tmp_path, without_validation
 ):
-    model = new_model()
-    model.fit(
-        (IMAGES, LABELS),
-        IMAGES,
-        epochs=1,
-        steps_per_epoch=1,
-        verbose=0,
-        outer=without_validation.outer,
-    )
+    model = trained(epochs=1, outer=without_validation.outer)
     plot_run(model, tmp_path / "run.png")
     assert_is_picture(tmp_path / "run.png")

@@ -13,6 +13,7 @@ from kdfixmatch_keras import KDFixMatch, TrustedSet, baselines, report
 from kdfixmatch_keras.report import charts, embedding_map, evaluation, values
 from kdfixmatch_keras.report.warning_signs import find
 from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
+from tests.untraced import untraced
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
 
@@ -47,7 +48,9 @@ def settings(**others):
 
 def train(labeled, unlabeled, tau_select=0.0, **options):
     model = KDFixMatch(**settings(clustering="kmeans", tau_select=tau_select))
-    model.fit(labeled, unlabeled, epochs=2, steps_per_epoch=2, verbose=0, **options)
+    length = {"epochs": 2, "steps_per_epoch": 2, "verbose": 0}
+    with untraced():
+        model.fit(labeled, unlabeled, **length, **options)
     return model
 
 
@@ -69,7 +72,8 @@ def model(labeled, unlabeled):
 @pytest.fixture(scope="module")
 def contents(model, labeled, unlabeled):
     supervised = baselines.Supervised(**settings())
-    supervised.fit(labeled, unlabeled, epochs=1, steps_per_epoch=1, verbose=0)
+    with untraced():
+        supervised.fit(labeled, unlabeled, epochs=1, steps_per_epoch=1, verbose=0)
     return report.collect(
         model,
         labeled,

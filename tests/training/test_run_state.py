@@ -13,10 +13,12 @@ import pytest
 from sklearn.cluster import KMeans
 
 from kdfixmatch_keras import KDFixMatch, baselines
+from kdfixmatch_keras.augmentation import Cutout
 from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.storage.integrity import sealed, unsealed
 from kdfixmatch_keras.training import run_state
 from kdfixmatch_keras.training.identity import describe
+from tests.untraced import untraced
 
 # A few steps make no good network.
 pytestmark = pytest.mark.filterwarnings(
@@ -58,6 +60,7 @@ def new_model(**changes):
         "clustering": "kmeans",
         "tau_select": 0.34,
         "distribution_alignment": True,
+        "strong_augmentation": Cutout(seed=4),
         "optimizer": "adam",
         "batch_size": 6,
         "unlabeled_ratio": 2,
@@ -70,7 +73,8 @@ def new_model(**changes):
 def fit(model, run_dir=None, **changes):
     options = {"epochs": 4, "outer_epochs": 3, "steps_per_epoch": 3, "verbose": 0}
     options |= {"validation_data": TEST, "run_dir": run_dir, **changes}
-    model.fit(options.pop("labeled", LABELED), UNLABELED, **options)
+    with untraced():
+        model.fit(options.pop("labeled", LABELED), UNLABELED, **options)
     return model
 
 
@@ -143,20 +147,25 @@ def test_stopped_in_every_epoch_and_called_once_more(tmp_path, uninterrupted):
         assert_same(fit(new_model(), tmp_path), uninterrupted)
 
 
-@pytest.mark.keras_cv
-def test_generators_of_kerascv_go_on(tmp_path):
+@pytest.mark.parametrize(
+    "augmentation",
+    ["randaugment", pytest.param("keras_cv", marks=pytest.mark.keras_cv)],
+)
+def test_generators_of_the_policies_go_on(tmp_path, augmentation):
     def train(run_dir=None, callbacks=None):
         model = baselines.FixMatch(
             backbone=random_backbone,
             embedding_dim=8,
-            strong_augmentation="keras_cv",
+            strong_augmentation=augmentation,
             batch_size=6,
             unlabeled_ratio=2,
             seed=0,
         )
         options = {"epochs": 2, "steps_per_epoch": 1, "verbose": 0}
         options |= {"callbacks": callbacks, "run_dir": run_dir}
-        return model.fit(LABELED, UNLABELED, **options), model.network.get_weights()
+        with untraced():
+            history = model.fit(LABELED, UNLABELED, **options)
+        return history, model.network.get_weights()
 
     with pytest.raises(Stop):
         train(tmp_path, stop_at("outer", 1, "on_epoch_begin")["outer"])

@@ -16,6 +16,7 @@ from kdfixmatch_keras.training.watch import (
     TrainingWatch,
     swallowing_limit,
 )
+from tests.untraced import untraced
 
 COLORS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 LABELS = np.arange(12) % 3
@@ -49,7 +50,8 @@ def new_model(method=KDFixMatch, **changes):
 
 def fit(model, **options):
     options = {"epochs": 2, "steps_per_epoch": 3, "verbose": 0, **options}
-    return model.fit(LABELED, UNLABELED, **options)
+    with untraced():
+        return model.fit(LABELED, UNLABELED, **options)
 
 
 @keras.saving.register_keras_serializable(package="test_training_watch")
