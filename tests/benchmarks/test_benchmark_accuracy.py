@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
+from tests.untraced import untraced
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "accuracy.py"
@@ -30,28 +31,52 @@ def results(scripts):
     return results
 
 
-def run(output, *arguments):
-    return run_script(
-        *("--data", "digits", "--labels", "10", "--output", str(output)),
-        *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
-        *("--unlabeled-ratio", "3", "--image-size", "9"),
-        *arguments,
-    )
+@pytest.fixture
+def run(scripts, monkeypatch):
+    """Runs the script here, what it trains in processes of their own.
+
+    Returns its exit status.
+    """
+    import accuracy
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            return accuracy.main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return run
 
 
-def run_script(*arguments):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+def in_this_process(command, threads):
+    """What the process of a command would answer, without its start."""
+    import accuracy
+    import workers
+
+    *_, mark, task = command
+    found = []
+    with pytest.MonkeyPatch.context() as patched, untraced():
+        patched.setattr(workers, "answer", found.append)
+        patched.setattr(sys, "argv", [str(SCRIPT), mark, task])
+        assert accuracy.main() == 0
+    return found
 
 
 @pytest.mark.tensorflow
-def test_a_finished_cell_is_never_trained_twice(tmp_path):
-    result = run(tmp_path, "--methods", "supervised")
-    assert result.returncode == 0, result.stderr
+def test_a_finished_cell_is_never_trained_twice(run, tmp_path, monkeypatch, capsys):
+    import workers
+
+    settings = (
+        *("--data", "digits", "--labels", "10", "--output", str(tmp_path)),
+        *("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"),
+        *("--unlabeled-ratio", "3", "--image-size", "9"),
+    )
+    assert run(*settings, "--methods", "supervised") == 0
+    assert "seed 0, supervised:" in capsys.readouterr().out
     first = json.loads((tmp_path / "results.json").read_text())
     assert [cell["method"] for cell in first["cells"]] == ["supervised"]
     cell = first["cells"][0]
@@ -62,9 +87,9 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert {"processor", "keras"} <= cell["machine"].keys() and cell["workers"] == 1
     assert (tmp_path / "accuracy.svg").read_text().startswith("<?xml")
 
-    result = run(tmp_path, "--methods", "supervised", "fixmatch")
-    assert result.returncode == 0, result.stderr
-    assert "seed 0, supervised:" not in result.stdout
+    monkeypatch.setattr(workers, "answers", in_this_process)
+    assert run(*settings, "--methods", "supervised", "fixmatch") == 0
+    assert "seed 0, supervised:" not in capsys.readouterr().out
     second = json.loads((tmp_path / "results.json").read_text())
     assert {cell["method"] for cell in second["cells"]} == {"supervised", "fixmatch"}
     assert cell in second["cells"]
@@ -78,12 +103,12 @@ def test_a_finished_cell_is_never_trained_twice(tmp_path):
     assert passes["fixmatch"] == 3 * (2 + 6) + 6
 
     before = (tmp_path / "results.json").read_text()
-    result = run(tmp_path, "--methods", "supervised", "--batch-size", "4")
-    assert result.returncode != 0
-    assert "cells of other settings (batch_size: 2 there, 4 here)" in result.stderr
+    other = r"cells of other settings \(batch_size: 2 there, 4 here\)"
+    with pytest.raises(SystemExit, match=other):
+        run(*settings, "--methods", "supervised", "--batch-size", "4")
     assert (tmp_path / "results.json").read_text() == before
     (tmp_path / "table.md").unlink()
-    run_script("--summarize", str(tmp_path))
+    assert run("--summarize", str(tmp_path)) == 0
     assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
 
 
@@ -140,16 +165,20 @@ def test_a_probe_sees_what_changes_a_method_and_nothing_else(scripts):
     from methods import METHODS
 
     task = probes.miniature()
-    found = probes.probe(METHODS["kd_sce"], task)
-    assert probes.agree(found, probes.probe(METHODS["kd_sce"], probes.miniature()))
+    with untraced():
+        found = probes.probe(METHODS["kd_sce"], task)
+        again = probes.probe(METHODS["kd_sce"], probes.miniature())
+    assert probes.agree(found, again)
     # Trusted labels are among the targets of the first half, and not of the second.
     trusted, *confidences = found[-4:]
     assert confidences == [0.95, 0.95, 0.8]
-    shares = METHODS["kd_sce"].fit(task)[0][0].history["inner"]
+    with untraced():
+        shares = METHODS["kd_sce"].fit(task)[0][0].history["inner"]
     assert 0 < trusted < 100 and shares["trusted_share"][0] > 0
     for options in ({"trusted_until": 1.0}, {"lambda_u": 0.99}, {"ema_decay": 0.1}):
         other = dataclasses.replace(METHODS["kd_sce"], options=options)
-        assert not probes.agree(found, probes.probe(other, task)), options
+        with untraced():
+            assert not probes.agree(found, probes.probe(other, task)), options
 
 
 MACHINE = {
@@ -320,11 +349,12 @@ def test_a_shared_outer_network_changes_no_figure(results):
         outer_epochs=1,
         steps_per_epoch=2,
     )
-    unsure = METHODS["kd_ce"].train(task)
-    result = METHODS["filter_none"].train(task)
-    assert len(task.trained) == 1
-    model = KDFixMatch(**task.settings, tau_select=0.0, clustering=None)
-    task.fit(model, 2)
+    with untraced():
+        unsure = METHODS["kd_ce"].train(task)
+        result = METHODS["filter_none"].train(task)
+        assert len(task.trained) == 1
+        model = KDFixMatch(**task.settings, tau_select=0.0, clustering=None)
+        task.fit(model, 2)
     assert result["accuracy"] == task.accuracy(model)
     assert result["image_passes"] == model.image_passes
     assert result["trusted_coverage"] == 1.0
@@ -332,6 +362,7 @@ def test_a_shared_outer_network_changes_no_figure(results):
     # No label is confident after two steps; what is nothing's share is not a number.
     assert (unsure["trusted_precision"], unsure["trusted_coverage"]) == (None, 0.0)
     # FixMatch at equal steps is the outer network of a stage as long as the inner one.
-    METHODS["fixmatch"].train(task)
-    METHODS["kd_long_outer"].train(task)
+    with untraced():
+        METHODS["fixmatch"].train(task)
+        METHODS["kd_long_outer"].train(task)
     assert len(task.trained) == 2
