@@ -3,9 +3,11 @@
     python device_runs.py DEVICES FOLDER RUNS
 
 DEVICES is their number, or `process/processes@port`, of processes with one each.
-RUNS is JSON: `{name: {"settings": {...}, "fit": {...}, "kept": "exported"}}`. What came
-of each is written to FOLDER as `name.npz`; the model, if it is to be kept ("saved" or
-"exported"), as `name_saved` and `name_exported`. Keras runs on KERAS_BACKEND.
+RUNS is JSON: `{name: {"settings": {...}, "fit": {...}, "only": "trained", "kept":
+"exported"}}`. What came of each is written to FOLDER as `name.npz`: of the training and
+of using the model, unless it is only "trained" or "predicted" with; the model, if it is
+to be kept ("saved" or "exported"), as `name_saved` and `name_exported`. Keras runs on
+KERAS_BACKEND.
 """
 
 import contextlib
@@ -122,7 +124,7 @@ def new_model(batch_norm=False, method="KDFixMatch", clipnorm=None, **settings):
     return kind(**common | settings)
 
 
-def run(settings, fit):
+def run(settings, fit, only=None):
     """Trains, predicts and evaluates; returns the model, and arrays by name."""
     import keras
     import numpy as np
@@ -147,16 +149,16 @@ def run(settings, fit):
         verbose=0,
         **{"epochs": 2, "steps_per_epoch": STEPS // 2} | fit,
         # Neither of these numbers can be shared evenly.
-        validation_data=images(7, 3),
+        validation_data=None if only else images(7, 3),
     )
-    found = {
-        "epochs": np.array(epochs),
-        "predicted": model.predict(unlabeled, batch_size=16),
-        "predicted_one": model.predict(unlabeled[:1]),
-        "predicted_files": predict_files(model.serving_network, unlabeled[:3]),
-    }
-    for name, value in model.evaluate(unlabeled, labels, batch_size=16).items():
-        found[f"evaluated_{name}"] = value
+    found = {"epochs": np.array(epochs)}
+    if only != "trained":
+        found["predicted"] = model.predict(unlabeled, batch_size=16)
+    if only is None:
+        found["predicted_one"] = model.predict(unlabeled[:1])
+        found["predicted_files"] = predict_files(model.serving_network, unlabeled[:3])
+        for name, value in model.evaluate(unlabeled, labels, batch_size=16).items():
+            found[f"evaluated_{name}"] = value
     networks = {"network": model.serving_network}
     histories = {"network": model.history}
     if hasattr(model, "trusted_set"):
@@ -225,13 +227,17 @@ def main():
     with scope:
         for name, arguments in json.loads(runs).items():
             try:
-                models[name], found[name] = run(
-                    arguments.get("settings", {}), arguments.get("fit", {})
+                model, found[name] = run(
+                    arguments.get("settings", {}),
+                    arguments.get("fit", {}),
+                    arguments.get("only"),
                 )
+                if arguments.get("only") is None:
+                    models[name] = model
                 if arguments.get("kept"):
-                    models[name].save(Path(folder, f"{name}_saved"))
+                    model.save(Path(folder, f"{name}_saved"))
                 if arguments.get("kept") == "exported":
-                    models[name].export(Path(folder, f"{name}_exported"))
+                    model.export(Path(folder, f"{name}_exported"))
             except (RuntimeError, ValueError) as error:
                 found[name] = {"error": str(error)}
     for name, model in models.items() if "@" not in count else ():

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -28,9 +29,10 @@ RUNS = {
             "threshold": "freematch",
             "inner_threshold": "softmatch",
             "distribution_alignment": True,
-        }
+        },
+        "only": "trained",
     },
-    "mean_teacher": {"settings": {"method": "MeanTeacher"}},
+    "mean_teacher": {"settings": {"method": "MeanTeacher"}, "only": "trained"},
     "batch_norm": {
         "settings": {"method": "FixMatch", "batch_norm": True},
         "fit": {"epochs": 1, "steps_per_epoch": 1},
@@ -54,6 +56,13 @@ AUGMENTED = {
         "strong_augmentation": "randaugment",
     },
     "fit": {"epochs": 1, "steps_per_epoch": 2},
+    "only": "predicted",
+}
+# That goes on after a kill, and the same without one.
+STOPPED = {
+    "settings": {"batch_norm": True},
+    "fit": {"outer_epochs": 2},
+    "only": "trained",
 }
 BACKENDS = [
     pytest.param("tensorflow", marks=pytest.mark.tensorflow),
@@ -61,21 +70,48 @@ BACKENDS = [
 ]
 
 
+class Found(NamedTuple):
+    """What processes of one backend did, with one device and with two.
+
+    Attributes:
+        backend: Its name.
+        runs: What came of each of `RUNS` on one device and on two, by name.
+        folder: Where that of two devices wrote those runs, and more: "stopped", which
+            goes on where a process was killed, "whole", and "augmented".
+        said: What the one that was killed and that of two devices said.
+    """
+
+    backend: str
+    runs: dict
+    folder: Path
+    said: list
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
 def found(request, tmp_path_factory):
-    """What came of each run on one device and on two, by name."""
-    folders = [tmp_path_factory.mktemp(f"devices_{count}") for count in (1, 2)]
-    running = [
-        start(request.param, count, folder, json.dumps(RUNS))
-        for count, folder in enumerate(folders, 1)
-    ]
-    for process, folder in zip(running, folders, strict=True):
-        said = process.communicate()[0]
-        assert len(list(folder.iterdir())) == len(RUNS), said
-    return request.param, {
-        name: [dict(np.load(folder / f"{name}.npz")) for folder in folders]
-        for name in RUNS
-    }
+    """One process for all runs on one device, and one for those on two.
+
+    Before the latter another is killed, whose training it goes on with.
+    """
+    backend = request.param
+    one, two = (tmp_path_factory.mktemp(f"devices_{count}") for count in (1, 2))
+    fit = STOPPED["fit"] | {"run_dir": str(tmp_path_factory.mktemp("run") / "run")}
+    stopped = {"stopped": STOPPED | {"fit": fit}}
+    kept = "exported" if backend == "tensorflow" else "saved"
+    more = {"whole": STOPPED, "augmented": {**AUGMENTED, "kept": kept}}
+    on_one = start(backend, 1, one, json.dumps(RUNS))
+    killed = start(backend, 2, two, json.dumps(stopped), KILLED_IN="inner")
+    said = [killed.communicate()[0]]
+    assert killed.returncode == -signal.SIGKILL, said
+    assert not list(two.iterdir())
+    # In a process of its own layers are called as in the one that was killed.
+    on_two = start(backend, 2, two, json.dumps(stopped | RUNS | more))
+    said.append(on_two.communicate()[0])
+    said_on_one = on_one.communicate()[0]
+    assert len(list(one.iterdir())) == len(RUNS), said_on_one
+    assert {path.stem for path in two.glob("*.npz")} == {*stopped, *RUNS, *more}, said
+    runs = {name: [load(folder, name) for folder in (one, two)] for name in RUNS}
+    return Found(backend, runs, two, said)
 
 
 def start(backend, *arguments, **environment):
@@ -98,8 +134,7 @@ def assert_close(one, two):
 
 @pytest.mark.parametrize("name", ["flexmatch", "adaptive", "mean_teacher"])
 def test_two_devices_do_what_one_does(found, name):
-    _, runs = found
-    one, two = runs[name]
+    one, two = found.runs[name]
     assert "error" not in one, one
     # It is no test of thresholds where all images count, or none.
     if name == "flexmatch":
@@ -111,14 +146,13 @@ def test_two_devices_do_what_one_does(found, name):
 def test_batch_norm_sees_the_part_of_each_device_on_tensorflow_and_the_whole_on_jax(
     found,
 ):
-    backend, runs = found
-    one, two = runs["batch_norm"]
+    one, two = found.runs["batch_norm"]
     mean, variance = (
         next(name for name in one if name.endswith(kind))
         for kind in ("moving_mean", "moving_variance")
     )
     np.testing.assert_allclose(one[mean], two[mean], atol=1e-5)
-    if backend == "jax":
+    if found.backend == "jax":
         assert_close(one, two)
     else:
         # The mean of variances within parts leaves out the variance between them.
@@ -127,8 +161,7 @@ def test_batch_norm_sees_the_part_of_each_device_on_tensorflow_and_the_whole_on_
 
 
 def test_a_batch_that_devices_cannot_share_evenly_is_refused(found):
-    _, runs = found
-    one, two = runs["uneven"]
+    one, two = found.runs["uneven"]
     assert "error" not in one
     assert "`batch_size` must be a multiple of 2" in str(two["error"])
 
@@ -143,10 +176,9 @@ def test_a_batch_that_devices_cannot_share_evenly_is_refused(found):
 def test_what_devices_of_tensorflow_are_refused_those_of_jax_do_as_one(
     found, name, message
 ):
-    backend, runs = found
-    one, two = runs[name]
+    one, two = found.runs[name]
     assert "error" not in one, one
-    if backend == "tensorflow":
+    if found.backend == "tensorflow":
         assert message in str(two["error"])
     elif name == "half":
         # Sums of halves that are rounded apart.
@@ -302,20 +334,9 @@ def test_a_process_that_cannot_read_its_images_ends_the_other(tmp_path):
     ), said
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_devices_with_batch_norm_go_on_with_the_same_bits(tmp_path, backend):
-    settings = {"settings": {"batch_norm": True}}
-    runs = {"whole": settings | {"fit": {"outer_epochs": 2}}}
-    fit = {"outer_epochs": 2, "run_dir": str(tmp_path / "run")}
-    stopped = json.dumps({"stopped": settings | {"fit": fit}})
-    whole = start(backend, 2, tmp_path, json.dumps(runs))
-    killed = start(backend, 2, tmp_path, stopped, KILLED_IN="inner")
-    said = [killed.communicate()[0]]
-    assert killed.returncode == -signal.SIGKILL, said
-    resumed = start(backend, 2, tmp_path, stopped)
-    said += [process.communicate()[0] for process in (whole, resumed)]
-    one, two = load(tmp_path, "whole"), load(tmp_path, "stopped")
-    assert "error" not in one and one.keys() == two.keys(), said
+def test_devices_with_batch_norm_go_on_with_the_same_bits(found):
+    one, two = load(found.folder, "whole"), load(found.folder, "stopped")
+    assert "error" not in one and one.keys() == two.keys(), found.said
     assert one.pop("epochs").tolist() == [0, 1, 0, 1]
     # Of the inner network only the second was left.
     assert two.pop("epochs").tolist() == [1]
@@ -323,20 +344,16 @@ def test_devices_with_batch_norm_go_on_with_the_same_bits(tmp_path, backend):
         np.testing.assert_array_equal(value, two[name], err_msg=name)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_what_devices_trained_with_the_default_augmentation_is_saved(tmp_path, backend):
-    exported = backend == "tensorflow"
-    kept = {"kept": {**AUGMENTED, "kept": "exported" if exported else "saved"}}
-    said = start(backend, 2, tmp_path, json.dumps(kept)).communicate()[0]
-    live = load(tmp_path, "kept")
-    assert "predicted" in live, (said, live)
+def test_what_devices_trained_with_the_default_augmentation_is_saved(found):
+    live = load(found.folder, "augmented")
+    assert "predicted" in live, (found.said, live)
     images, _ = device_runs.images(41, 2)
-    saved = KDFixMatch.load(tmp_path / "kept_saved")
+    saved = KDFixMatch.load(found.folder / "augmented_saved")
     predictions = [saved.predict(images, batch_size=16)]
-    if exported:
+    if found.backend == "tensorflow":
         import tensorflow as tf
 
-        archive = tf.saved_model.load(str(tmp_path / "kept_exported"))
+        archive = tf.saved_model.load(str(found.folder / "augmented_exported"))
         served = archive.signatures["serving_default"](images=tf.constant(images))
         predictions.append(served["probabilities"])
     assert live["predicted"].std() > 1e-3
