@@ -21,6 +21,7 @@ from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.training.watch import remedy_for_few_targets
+from tests.untraced import untraced
 
 COMMANDS = ("train", "predict", "evaluate", "export", "report", "trusted", "demo")
 NAMES = ["grün", "rot dunkel", "blue"]
@@ -43,6 +44,26 @@ def run_process(*arguments, cwd, code=0):
     return done
 
 
+def invoke(*arguments):
+    """Runs a command in this process, which saves a start."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(map(str, arguments)))
+
+
+def invoke_well(*arguments):
+    """Runs a command that must succeed; what it gave."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def assert_refused(result, *words):
+    assert result.exit_code == 1, result.output
+    *_, line = result.output.strip().splitlines()
+    assert line.startswith("Error: ")
+    for word in words:
+        assert word in line
+
+
 def write_images(folder, name, count, seed):
     """Noisy squares of one colour in PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +83,12 @@ def photos(tmp_path_factory):
         write_images(folder / "unlabeled", name, 20, 10 + number)
         write_images(folder / "test" / name, name, 10, 20 + number)
     return folder
+
+
+@pytest.fixture
+def among_photos(photos, monkeypatch):
+    """Works in the folder of the photos."""
+    monkeypatch.chdir(photos)
 
 
 QUICK = (
@@ -220,12 +247,11 @@ def test_run_is_what_python_would_have_trained(trained, photos):
     np.testing.assert_array_equal(model.predict(images), again.predict(images))
 
 
-def test_predict_writes_a_row_for_each_image(trained, photos):
+def test_predict_writes_a_row_for_each_image(trained, photos, among_photos):
     run, _ = trained
-    done = run_process(
+    done = invoke_well(
         *("predict", run, "unlabeled", "test/*/blue*.png", "unlabeled/blue 03.png"),
         *("--output", "out/predictions.csv", "--all"),
-        cwd=photos,
     )
     assert "70 images" in done.stdout
     rows = read_csv(photos / "out" / "predictions.csv")
@@ -241,10 +267,10 @@ def test_predict_writes_a_row_for_each_image(trained, photos):
     assert rows[60]["file"] == "test/blue/blue 00.png"
 
 
-def test_evaluate_as_table_and_as_json(trained, photos):
+def test_evaluate_as_table_and_as_json(trained, among_photos):
     run, _ = trained
     results = json.loads(
-        run_process("evaluate", run, "--data", "test", "--json", cwd=photos).stdout
+        invoke_well("evaluate", run, "--data", "test", "--json").stdout
     )
     assert results["images"] == 30
     matrix = np.array(results["confusion_matrix"])
@@ -252,17 +278,14 @@ def test_evaluate_as_table_and_as_json(trained, photos):
     assert results["accuracy"] == pytest.approx(np.trace(matrix) / 30)
     facts = json.loads((run / "run.json").read_text())
     assert results["accuracy"] == pytest.approx(facts["test_accuracy"]["inner"])
-    table = CliRunner().invoke(
-        app, ["evaluate", str(run), "--data", str(photos / "test")]
-    )
-    assert table.exit_code == 0
+    table = invoke_well("evaluate", run, "--data", "test")
     for text in ("Accuracy", "calibration", "rot dunkel", "precision", "Confusion"):
         assert text in table.output
 
 
-def test_trusted_lists_every_unlabeled_file(trained, photos):
+def test_trusted_lists_every_unlabeled_file(trained, photos, among_photos):
     run, _ = trained
-    run_process("trusted", run, "--output", "trusted.csv", "--quiet", cwd=photos)
+    invoke_well("trusted", run, "--output", "trusted.csv", "--quiet")
     rows = read_csv(photos / "trusted.csv")
     assert [row["name"] for row in rows] == sorted(os.listdir(photos / "unlabeled"))
     saved = TrustedSet.load(run / "model" / "trusted.npz")
@@ -273,16 +296,15 @@ def test_trusted_lists_every_unlabeled_file(trained, photos):
 
 def test_report_is_written_again_without_the_images(trained, tmp_path):
     run, _ = trained
-    run_process("report", run, "--output", tmp_path / "page.html", cwd=tmp_path)
+    invoke_well("report", run, "--output", tmp_path / "page.html")
     assert (tmp_path / "page.html").read_bytes() == (run / "report.html").read_bytes()
 
 
 @pytest.mark.tensorflow
 def test_export_is_served_by_tensorflow_alone(trained, photos, tmp_path):
     run, _ = trained
-    run_process(
-        *("export", run, "--format", "saved_model", "--output", tmp_path / "served"),
-        cwd=tmp_path,
+    invoke_well(
+        *("export", run, "--format", "saved_model", "--output", tmp_path / "served")
     )
     import tensorflow as tf
 
@@ -293,10 +315,10 @@ def test_export_is_served_by_tensorflow_alone(trained, photos, tmp_path):
     np.testing.assert_allclose(answer["probabilities"][0], expected, atol=1e-5)
 
 
-def test_demo(tmp_path):
-    done = run_process(
-        *("demo", "--epochs", "1", "--steps-per-epoch", "2", "--quiet"), cwd=tmp_path
-    )
+def test_demo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with untraced():
+        done = invoke_well("demo", "--epochs", "1", "--steps-per-epoch", "2", "--quiet")
     assert done.stdout == ""
     # Two steps make no network to trust, and it says so.
     assert "Warning: None of the 1297 unlabeled samples reaches" in done.stderr
@@ -304,7 +326,9 @@ def test_demo(tmp_path):
     assert facts["images"]["labeled"] == 20
 
 
-def test_a_run_that_was_killed_goes_on_with_the_same_command(trained, photos):
+def test_a_run_that_was_killed_goes_on_with_the_same_command(
+    trained, photos, among_photos
+):
     command = [
         *("train", "--labeled", "labeled", "--unlabeled", "unlabeled"),
         *("--test", "test", "--output", "killed", *QUICK),
@@ -326,7 +350,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_command(trained, photos):
         "tau (0.95 there, 0.9 here)",
         "start over with --restart",
     )
-    done = run_process(*command, cwd=photos)
+    done = invoke_well(*command)
     assert "Going on with the run in killed" in done.stdout
     whole, _ = trained
     for name in ("history.csv", "trusted.csv", "class_names.txt"):
@@ -353,8 +377,8 @@ def test_restart_keeps_what_was_there(photos, tmp_path, monkeypatch):
     (output / "run.json").write_text('{"command": "mine", "fit": {}}')
     options = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK)
     options += ("--output", output, "--no-supervised", "--epochs", "1")
-    result = invoke(*options, "--restart", "--steps-per-epoch", "2")
-    assert result.exit_code == 0, result.output
+    with untraced():
+        invoke_well(*options, "--restart", "--steps-per-epoch", "2")
     assert "mine" in (tmp_path / "run-1" / "run.json").read_text()
     assert json.loads((output / "run.json").read_text())["finished"]
 
@@ -396,12 +420,12 @@ def test_restart_renames_the_link_to_a_run(photos, tmp_path, monkeypatch):
     RunFolder(old).write_facts({"command": "mine"})
     (tmp_path / "latest").symlink_to(old)
     (tmp_path / "latest-1").symlink_to("a link to nothing")
-    result = invoke(
-        *("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK),
-        *("--output", tmp_path / "latest", "--restart", "--no-supervised"),
-        *("--epochs", "1", "--steps-per-epoch", "2", "--quiet"),
-    )
-    assert result.exit_code == 0, result.output
+    with untraced():
+        invoke_well(
+            *("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK),
+            *("--output", tmp_path / "latest", "--restart", "--no-supervised"),
+            *("--epochs", "1", "--steps-per-epoch", "2", "--quiet"),
+        )
     assert (tmp_path / "latest-2").resolve() == old
     assert RunFolder(old).read_facts() == {"command": "mine"}
     assert not (tmp_path / "latest").is_symlink()
@@ -447,11 +471,11 @@ def test_names_are_printed_as_they_are(photos, tmp_path):
     (tmp_path / "unlabeled").symlink_to(photos / "unlabeled")
     options = ("train", "--labeled", tmp_path / "labeled", "--unlabeled")
     options += (tmp_path / "unlabeled", "--output", tmp_path / "run", *QUICK)
-    result = invoke(*options, "--no-supervised", "--epochs", "1")
-    assert result.exit_code == 0, result.output
+    options += ("--no-supervised", "--epochs", "1", "--steps-per-epoch", "2")
+    with untraced():
+        result = invoke_well(*options)
     assert "[bold] 3, class 3" in result.output
-    result = invoke("evaluate", tmp_path / "run", "--data", tmp_path / "test")
-    assert result.exit_code == 0, result.output
+    result = invoke_well("evaluate", tmp_path / "run", "--data", tmp_path / "test")
     for text in ("[bold]", ":cat: ]x[∕b]"):
         assert text in result.output
     output = tmp_path / "predictions.csv"
@@ -463,15 +487,15 @@ def test_names_are_printed_as_they_are(photos, tmp_path):
     ]
 
 
-def test_labels_file_in_place_of_a_folder(photos, tmp_path):
+def test_labels_file_in_place_of_a_folder(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     lines = ["file,label"]
     for name in NAMES:
         lines += [f"{name} {index:02}.png,{name}" for index in range(3)]
     (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
-    done = run_process(
+    done = invoke_well(
         *("train", "--labels", "labels.csv", "--unlabeled", photos / "unlabeled"),
         *("--output", "run", "--dry-run", *QUICK),
-        cwd=tmp_path,
     )
     assert "Images: 9 labeled, 51 unlabeled, no test images" in done.stdout
     assert "Training will take about" in done.stdout
@@ -522,12 +546,12 @@ def test_every_option_reaches_the_model(photos, tmp_path):
             continue
         typed = {"image_size": "10x12"}.get(name, value)
         words += [f"--{name.replace('_', '-')}", "none" if typed is None else typed]
-    result = invoke(
-        *("train", "--labeled", photos / "labeled", "--unlabeled"),
-        *(photos / "unlabeled", "--output", tmp_path / "run", *words),
-        *("--epochs", "1", "--steps-per-epoch", "1", "--no-supervised"),
-    )
-    assert result.exit_code == 0, result.output
+    with untraced():
+        invoke_well(
+            *("train", "--labeled", photos / "labeled", "--unlabeled"),
+            *(photos / "unlabeled", "--output", tmp_path / "run", *words),
+            *("--epochs", "1", "--steps-per-epoch", "1", "--no-supervised"),
+        )
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["settings"] == changed
     model = KDFixMatch.load(tmp_path / "run" / "model")
@@ -537,12 +561,14 @@ def test_every_option_reaches_the_model(photos, tmp_path):
 
 
 def test_a_run_without_test_and_supervised(photos, tmp_path):
-    result = invoke(
-        *("train", "--labeled", photos / "labeled", "--unlabeled"),
-        *(photos / "unlabeled", "--output", tmp_path / "run", "--no-supervised"),
-        *("--optimizer", "adam", "--learning-rate", "0.005", *QUICK, "--quiet"),
-    )
-    assert result.exit_code == 0, result.output
+    with untraced():
+        result = invoke_well(
+            *("train", "--labeled", photos / "labeled", "--unlabeled"),
+            *(photos / "unlabeled", "--output", tmp_path / "run", "--no-supervised"),
+            *("--optimizer", "adam", "--learning-rate", "0.005", *QUICK, "--quiet"),
+            *("--epochs", "1", "--steps-per-epoch", "8"),
+            *("--tau", "0.4", "--tau-select", "0.4"),
+        )
     assert result.output == ""
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["test_accuracy"] == {}
@@ -552,18 +578,6 @@ def test_a_run_without_test_and_supervised(photos, tmp_path):
 
 
 # What they refuse
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, list(map(str, arguments)))
-
-
-def assert_refused(result, *words):
-    assert result.exit_code == 1, result.output
-    *_, line = result.output.strip().splitlines()
-    assert line.startswith("Error: ")
-    for word in words:
-        assert word in line
 
 
 @pytest.mark.parametrize(
