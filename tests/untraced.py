@@ -1,6 +1,7 @@
 """Trainings of a few steps without the time that tracing a step takes."""
 
 import contextlib
+import functools
 
 import keras
 import pytest
@@ -15,16 +16,20 @@ def untraced():
     On TensorFlow, where tracing a step takes as long as doing a dozen of them. What a
     step computes is the same.
     """
-    trained = FixMatch.fit
+    with pytest.MonkeyPatch.context() as patched:
+        if keras.backend.backend() == "tensorflow":
+            for method in (FixMatch.fit, FixMatch.train_on_batch):
+                patched.setattr(FixMatch, method.__name__, _eager(method))
+        yield
 
-    def fit(network, *arguments, **options):
+
+def _eager(method):
+    @functools.wraps(method)
+    def train(network, *arguments, **options):
         network.run_eagerly = True
         try:
-            return trained(network, *arguments, **options)
+            return method(network, *arguments, **options)
         finally:
             network.run_eagerly = False
 
-    with pytest.MonkeyPatch.context() as patched:
-        if keras.backend.backend() == "tensorflow":
-            patched.setattr(FixMatch, "fit", fit)
-        yield
+    return train
