@@ -36,7 +36,7 @@ from kdfixmatch_keras.storage.files import (
 )
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.run_state import RunState, opened
-from tests.cli.test_cli import write_images
+from tests.cli.test_cli import invoke, write_images
 from tests.training.test_run_state import (
     LABELED,
     UNLABELED,
@@ -46,6 +46,7 @@ from tests.training.test_run_state import (
     new_model,
     stop_at,
 )
+from tests.untraced import untraced
 
 # A few steps make no good network.
 pytestmark = pytest.mark.filterwarnings(
@@ -685,10 +686,6 @@ def test_a_full_disk_of_tensorflow_is_no_lack_of_memory(tmp_path):
 # The command line
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(app, list(map(str, arguments)))
-
-
 def test_train_into_a_place_that_cannot_be_written(tmp_path):
     for part in ("labeled/a", "labeled/b", "unlabeled"):
         write_images(tmp_path / part, "blue", 6, len(part))
@@ -708,7 +705,7 @@ def test_train_into_a_place_that_cannot_be_written(tmp_path):
     assert list(out.iterdir()) == []
 
     checkpoint = out / "run" / "state" / "kdfixmatch" / "fixmatch_outer-000001.npz"
-    with refusing_file(out, checkpoint.name, errno.ENOSPC):
+    with untraced(), refusing_file(out, checkpoint.name, errno.ENOSPC):
         failed = invoke(*command)
     assert failed.exit_code == 1
     *_, line = failed.output.splitlines()
