@@ -6,8 +6,9 @@ RUN := TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python
 
 RUN_JAX := KERAS_BACKEND=jax $(VENV)-jax/bin/python
 RUN_TORCH := KERAS_BACKEND=torch $(VENV)-torch/bin/python
-# A module on each core: most of the time is Python's, which uses one.
-PYTEST := -m pytest --numprocesses auto --dist loadfile
+# A module on each core: most of the time is Python's, which uses one. The order is that
+# of tests/conftest.py, so that no core waits long for the other.
+PYTEST := -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo check smoke watch test test-jax test-torch test-parity test-lowest browser lint types clean
 

@@ -3,6 +3,7 @@ import importlib.util
 import os
 import shutil
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -32,8 +33,30 @@ CHROMIUM = next(
 NO_CHROMIUM = "there is no Chromium, which `make browser` installs"
 
 
+# The modules that take longest. The others fill what these leave of the cores.
+LONGEST = (
+    "cli/test_cli.py",
+    "backend/test_devices.py",
+    "test_kdfixmatch.py",
+    "storage/test_faults.py",
+    "baselines/test_baselines.py",
+    "benchmarks/test_kill_resume.py",
+    "serving/test_onnx_export.py",
+    "test_fixmatch.py",
+    "benchmarks/test_benchmark_accuracy.py",
+    "benchmarks/test_benchmark_speed.py",
+    "training/test_run_state.py",
+    "serving/test_saving.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Skips the tests of a page where there is no browser, unless one is demanded."""
+    """Puts the longest modules first, and skips what needs a browser without one.
+
+    Unless `KDFIXMATCH_NEEDS_CHROMIUM` demands one.
+    """
+    places = {Path(__file__).parent / name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     if CHROMIUM is None and "KDFIXMATCH_NEEDS_CHROMIUM" not in os.environ:
         for item in items:
             if item.get_closest_marker("browser"):
