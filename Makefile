@@ -44,6 +44,8 @@ test-parity: $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed  ## Comp
 	KDFIXMATCH_TENSORFLOW_PYTHON=$(abspath $(VENV)/bin/python) \
 	KDFIXMATCH_JAX_PYTHON=$(abspath $(VENV)-jax/bin/python) \
 	KDFIXMATCH_TORCH_PYTHON=$(abspath $(VENV)-torch/bin/python) \
+	JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV)-jax/compiled) \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	$(RUN) -m pytest -m parity tests/backend/test_parity.py
 
 watch: $(INSTALLED)  ## Train a cheap published cell of the benchmark again

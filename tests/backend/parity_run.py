@@ -1,7 +1,7 @@
 """What `test_parity` has each backend do in a process of its own.
 
-`python tests/backend/parity_run.py WHAT FOLDER`, with KERAS_BACKEND set. Ten steps do
-not depend on the random numbers of a backend: NumPy draws their weights and images.
+`python tests/backend/parity_run.py FOLDER PART...`, with KERAS_BACKEND set. Ten steps
+do not depend on the random numbers of a backend: NumPy draws their weights and images.
 """
 
 import os
@@ -11,7 +11,9 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras.src.backend.common import dtypes
+from typer.testing import CliRunner
 
+from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, backbones, baselines
 from kdfixmatch_keras.augmentation import OPERATION_NAMES
 from kdfixmatch_keras.augmentation.rand_augment import apply_dealt_operations
@@ -177,7 +179,7 @@ def steps(folder):
             arrays = train(network, threshold, stage)
         for name, value in arrays.items():
             found[f"{network}/{threshold}/{stage}/{name}"] = value
-    np.savez(folder / f"{keras.backend.backend()}.npz", **found)
+    np.savez(folder / f"{keras.backend.backend()}_steps.npz", **found)
 
 
 def forward(folder):
@@ -197,7 +199,7 @@ def forward(folder):
     )
     found["pixels"] = pixels
     found["randaugment"] = keras.ops.convert_to_numpy(views)
-    np.savez(folder / f"{keras.backend.backend()}.npz", **found)
+    np.savez(folder / f"{keras.backend.backend()}_forward.npz", **found)
 
 
 def save(folder):
@@ -250,7 +252,7 @@ def read_datasets(folder):
         found[f"{kind}/loss"] = history["loss"]
         found[f"{kind}/predictions"] = model.predict(as_kind(unlabeled))
         found[f"{kind}/accuracy"] = model.evaluate(as_kind(labeled))["accuracy"]
-    np.savez(folder / f"{keras.backend.backend()}.npz", **found)
+    np.savez(folder / f"{keras.backend.backend()}_datasets.npz", **found)
 
 
 def load(folder):
@@ -274,12 +276,47 @@ def load(folder):
             np.save(folder / f"{other}_served.npy", answer["probabilities"])
 
 
+def command(*words):
+    """What a command of `kdfixmatch` gives, whose errors are raised."""
+    result = CliRunner().invoke(app, [*map(str, words), "--debug"])
+    print(result.output)
+    if result.exception is not None:
+        raise result.exception
+
+
+def train_run(folder):
+    """Writes the folder of a run, of images that are in `photos`."""
+    photos = folder / "photos"
+    command(
+        *("train", "--labeled", photos / "labeled", "--unlabeled"),
+        *(photos / "unlabeled", "--output", folder / "run", "--seed", 0),
+        *("--backbone", "small_cnn", "--clustering", "kmeans", "--epochs", 1),
+        *("--batch-size", 4, "--unlabeled-ratio", 2, "--tau-select", 0),
+        *("--steps-per-epoch", 2),
+    )
+
+
+def read_run(folder):
+    """Writes what the run of a folder predicts, and its report."""
+    name, run = keras.backend.backend(), folder / "run"
+    images = folder / "photos" / "unlabeled"
+    command("predict", run, images, "--output", folder / f"{name}.csv")
+    command("report", run, "--output", folder / f"{name}.html")
+
+
+PARTS = {
+    "forward": forward,
+    "save": save,
+    "train_run": train_run,
+    # Of which the last has the process compute in float64.
+    "steps": steps,
+    "load": load,
+    "read_run": read_run,
+    # Of which TensorFlow comes to be imported.
+    "datasets": read_datasets,
+}
+
 if __name__ == "__main__":
-    parts = {
-        "steps": steps,
-        "forward": forward,
-        "save": save,
-        "load": load,
-        "datasets": read_datasets,
-    }
-    parts[sys.argv[1]](Path(sys.argv[2]))
+    _, folder, *parts = sys.argv
+    for part in parts:
+        PARTS[part](Path(folder))

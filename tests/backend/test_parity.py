@@ -40,55 +40,83 @@ def environments():
     assert not missing, f"no Python for {missing}; see the head of this module"
 
 
-def on_each(backends, *command, log, **variables):
-    """Runs a command with the Python of each backend at once; the logs of all."""
-    processes = []
-    for backend in backends:
-        environment = {
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "PYTHONPATH": str(ROOT),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            variable_of("tensorflow"): python_of("tensorflow"),
-            **variables,
-        }
-        arguments = [part.replace("{backend}", backend) for part in map(str, command)]
-        with open(log / f"{backend}.log", "w") as output:
-            processes.append(
-                subprocess.Popen(
-                    [python_of(backend), *arguments],
-                    env=environment,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                )
-            )
-    failed = [
-        backend
-        for backend, process in zip(backends, processes, strict=True)
-        if process.wait()
-    ]
-    logs = [(log / f"{backend}.log").read_text() for backend in failed]
-    assert not failed, "\n".join(logs)
+def start(backend, log, *arguments, **variables):
+    """Starts the script with the Python of a backend; what it says is in a log."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        # There is a process for each backend, and they would wait for one another.
+        "OMP_NUM_THREADS": "1",
+        variable_of("tensorflow"): python_of("tensorflow"),
+        **variables,
+    }
+    with open(log, "w") as output:
+        return subprocess.Popen(
+            [python_of(backend), parity_run.__file__, *map(str, arguments)],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
 
 
-def written(what, folder):
-    """`{backend: {name: array}}` of what a part of `parity_run.py` writes."""
-    on_each(ENVIRONMENTS, Path(parity_run.__file__), what, folder, log=folder)
+def on_each(folder, parts, **variables):
+    """Has each backend do its parts at once, in a process for each."""
+    logs = {backend: folder / f"{backend}_{parts[backend][0]}.log" for backend in parts}
+    processes = {
+        backend: start(backend, log, folder, *parts[backend], **variables)
+        for backend, log in logs.items()
+    }
+    failed = [backend for backend, process in processes.items() if process.wait()]
+    assert not failed, "\n".join(logs[backend].read_text() for backend in failed)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What all backends have written who computed, saved and read the same.
+
+    In a first process each computes and saves; in a second one it reads what the others
+    saved, and a run that JAX trained on `photos`.
+    """
+    folder = tmp_path_factory.mktemp("parity")
+    rng = np.random.default_rng(0)
+    for index in range(18):
+        part = f"labeled/{'ab'[index % 2]}" if index < 6 else "unlabeled"
+        (folder / "photos" / part).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        pixels[..., 2 * (index % 2)] //= 4
+        Image.fromarray(pixels).save(folder / "photos" / part / f"{index}.png")
+    alone = ["forward", "save", "steps"]
+    first = dict.fromkeys(ENVIRONMENTS, alone) | {"jax": ["train_run", *alone]}
+    on_each(folder, first)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    command = [python_of("tensorflow"), "-c", where]
+    packages = subprocess.run(command, check=True, capture_output=True, text=True)
+    second = {"tensorflow": ["load", "read_run"]}
+    second |= dict.fromkeys(OTHERS, ["load", "read_run", "datasets"])
+    on_each(folder, second, KDFIXMATCH_TENSORFLOW_PACKAGES=packages.stdout.strip())
+    return folder
+
+
+def written(part, folder):
+    """`{backend: {name: array}}` of what a part of `parity_run.py` has written."""
     return {
-        backend: dict(np.load(folder / f"{backend}.npz")) for backend in ENVIRONMENTS
+        backend: dict(np.load(folder / f"{backend}_{part}.npz"))
+        for backend in ENVIRONMENTS
     }
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(folder):
     """What came of ten steps."""
-    return written("steps", tmp_path_factory.mktemp("steps"))
+    return written("steps", folder)
 
 
 @pytest.fixture(scope="module")
-def passed(tmp_path_factory):
+def passed(folder):
     """What came of one pass forward."""
-    return written("forward", tmp_path_factory.mktemp("forward"))
+    return written("forward", folder)
 
 
 def of_case(arrays, *case):
@@ -150,49 +178,29 @@ def test_strong_views_of_the_same_draws_are_the_same(passed, backend):
     assert (passed[backend]["randaugment"] != expected).any(axis=-1).mean() < 1e-3
 
 
-@pytest.fixture(scope="module")
-def exchanged(tmp_path_factory):
-    """A folder in which each backend has saved a model and loaded those of all."""
-    folder = tmp_path_factory.mktemp("saved")
-    script = Path(parity_run.__file__)
-    for what in ("save", "load"):
-        on_each(ENVIRONMENTS, script, what, folder, log=folder)
-    return folder
-
-
 @pytest.mark.parametrize("reader", ENVIRONMENTS)
 @pytest.mark.parametrize("writer", ENVIRONMENTS)
-def test_a_saved_model_predicts_the_same(exchanged, writer, reader):
-    saved = np.load(exchanged / f"{writer}_saved.npy")
+def test_a_saved_model_predicts_the_same(folder, writer, reader):
+    saved = np.load(folder / f"{writer}_saved.npy")
     assert saved.std(axis=0).max() > 1e-3
-    loaded = np.load(exchanged / f"{writer}_in_{reader}.npy")
+    loaded = np.load(folder / f"{writer}_in_{reader}.npy")
     np.testing.assert_allclose(loaded, saved, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("writer", ENVIRONMENTS)
-def test_an_exported_model_predicts_the_same(exchanged, writer):
+def test_an_exported_model_predicts_the_same(folder, writer):
     np.testing.assert_allclose(
-        np.load(exchanged / f"{writer}_served.npy"),
-        np.load(exchanged / f"{writer}_saved.npy"),
+        np.load(folder / f"{writer}_served.npy"),
+        np.load(folder / f"{writer}_saved.npy"),
         rtol=0,
         atol=1e-5,
     )
 
 
-def test_tf_data_is_read_as_arrays_are(tmp_path):
+def test_tf_data_is_read_as_arrays_are(folder):
     """Where TensorFlow is installed beside the backend."""
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    command = [python_of("tensorflow"), "-c", where]
-    packages = subprocess.run(command, check=True, capture_output=True, text=True)
-    script = Path(parity_run.__file__)
-    on_each(
-        OTHERS,
-        *(script, "datasets", tmp_path),
-        log=tmp_path,
-        KDFIXMATCH_TENSORFLOW_PACKAGES=packages.stdout.strip(),
-    )
     for backend in OTHERS:
-        found = dict(np.load(tmp_path / f"{backend}.npz"))
+        found = dict(np.load(folder / f"{backend}_datasets.npz"))
         arrays, datasets = of_case(found, "arrays"), of_case(found, "datasets")
         assert arrays.keys() == {"loss", "predictions", "accuracy"}
         assert arrays["predictions"].std(axis=0).max() > 1e-3
@@ -200,35 +208,15 @@ def test_tf_data_is_read_as_arrays_are(tmp_path):
             np.testing.assert_array_equal(datasets[name], value, err_msg=name)
 
 
-def test_the_folder_of_a_run_is_read_on_another_backend(tmp_path):
-    rng = np.random.default_rng(0)
-    for index in range(18):
-        part = f"labeled/{'ab'[index % 2]}" if index < 6 else "unlabeled"
-        (tmp_path / part).mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        pixels[..., 2 * (index % 2)] //= 4
-        Image.fromarray(pixels).save(tmp_path / part / f"{index}.png")
-    run = tmp_path / "run"
-    train = [
-        *("--labeled", tmp_path / "labeled", "--unlabeled", tmp_path / "unlabeled"),
-        *("--backbone", "small_cnn", "--clustering", "kmeans", "--epochs", "1"),
-        *("--batch-size", "4", "--unlabeled-ratio", "2", "--tau-select", "0"),
-        *("--steps-per-epoch", "2", "--seed", "0", "--output", run),
-    ]
-    on_each(["jax"], "-m", "kdfixmatch_cli", "train", *train, log=tmp_path)
-    predictions, report = tmp_path / "{backend}.csv", tmp_path / "{backend}.html"
-    predict = ("predict", run, tmp_path / "unlabeled", "--output", predictions)
-    on_each(ENVIRONMENTS, "-m", "kdfixmatch_cli", *predict, log=tmp_path)
-    write = ("report", run, "--output", report)
-    on_each(["tensorflow", "torch"], "-m", "kdfixmatch_cli", *write, log=tmp_path)
-
+def test_the_folder_of_a_run_is_read_on_another_backend(folder):
     def rows(backend):
-        with open(tmp_path / f"{backend}.csv", encoding="utf-8") as file:
+        with open(folder / f"{backend}.csv", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
     expected = rows("jax")
     for backend in ("tensorflow", "torch"):
-        assert "<html" in (tmp_path / f"{backend}.html").read_text(encoding="utf-8")
+        html = (folder / f"{backend}.html").read_text(encoding="utf-8")
+        assert "<html" in html
         found = rows(backend)
         assert [row["file"] for row in found] == [row["file"] for row in expected]
         np.testing.assert_allclose(
