@@ -158,7 +158,12 @@ def train(
         ),
     ] = "imagenet",
     embedding_dim: Annotated[
-        int, _option("Size of the embedding before the logits.", NETWORK)
+        int,
+        _option(
+            "Size of the embedding before the logits; 0: the features of the backbone.",
+            NETWORK,
+            min=0,
+        ),
     ] = 256,
     optimizer: Annotated[
         str | None,

@@ -118,6 +118,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     for name, word in _NONE.items():
         if settings[name] == word:
             settings[name] = None
+    settings["embedding_dim"] = settings["embedding_dim"] or None
     settings["image_size"] = parse_size(settings["image_size"])
     learning_rate = params["learning_rate"]
     if learning_rate is not None:

@@ -35,7 +35,7 @@ class Settings(TypedDict, total=False):
 
     weights: Any
     image_size: Sequence[int] | None
-    embedding_dim: int
+    embedding_dim: int | None
     tau: float
     lambda_u: float
     weak_augmentation: Any
@@ -65,7 +65,8 @@ class ImageClassifier:
         weights: None, `"imagenet"` or the path of a weights file; for names in
             `keras.applications` only, others ignore `"imagenet"`.
         image_size: `(H, W)` to which images are resized; None keeps their own.
-        embedding_dim: Size of the embedding before the logits.
+        embedding_dim: Size of the embedding, a layer before the logits; None for the
+            features of the backbone themselves, as FixMatch has them.
         tau: Confidence from which a network's own label counts, in [0, 1].
         lambda_u: Weight of the unlabeled term, at least 0.
         weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
@@ -107,7 +108,7 @@ class ImageClassifier:
         *,
         weights: Any = "imagenet",
         image_size: Sequence[int] | None = None,
-        embedding_dim: int = 256,
+        embedding_dim: int | None = 256,
         tau: float = 0.95,
         lambda_u: float = 1.0,
         weak_augmentation: Any = "flip_shift",
@@ -126,7 +127,7 @@ class ImageClassifier:
         self.backbone = backbone
         self.weights = weights
         self.image_size = check_image_size(image_size)
-        self.embedding_dim = validation.check_integer("embedding_dim", embedding_dim, 1)
+        self.embedding_dim = validation.check_count("embedding_dim", embedding_dim)
         self.tau = validation.check_fraction("tau", tau)
         self.lambda_u = validation.check_non_negative("lambda_u", lambda_u)
         # Made and thrown away: a name that is unknown, or a package that is missing,

@@ -6,6 +6,7 @@ a layer of that name. A family of networks is a file; `build` looks their names 
 
 from kdfixmatch_keras.backbones.applications import application_names
 from kdfixmatch_keras.backbones.build import (
+    build_features,
     build_network,
     check_backbone,
     is_pretrained,
@@ -17,6 +18,7 @@ from kdfixmatch_keras.backbones.weights import set_weights
 __all__ = [
     "Preprocessing",
     "application_names",
+    "build_features",
     "build_network",
     "check_backbone",
     "is_pretrained",

@@ -1,6 +1,6 @@
 """The networks of `keras.applications`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -32,10 +32,18 @@ def application_names() -> dict[str, Callable[..., Any]]:
     }
 
 
-def preprocessed(backbone: str, images: Any) -> Any:
-    """Raw `images` as the network of that name expects them."""
-    side = _MINIMUM_SIDE.get(backbone, 32)
-    return Preprocessing(_pixels(backbone), 3, side, name="preprocessing")(images)
+def preprocessed(backbone: str, images: Any, size: Sequence[int] | None = None) -> Any:
+    """Raw `images` as the network of that name expects them.
+
+    Args:
+        backbone: The name.
+        images: uint8 tensor `(n, H, W, C)`.
+        size: `(H, W)` that they are resized to; None enlarges what is too small.
+    """
+    smallest = _MINIMUM_SIDE.get(backbone, 32)
+    height, width = size or images.shape[1:3]
+    size = (max(height, smallest), max(width, smallest))
+    return Preprocessing(_pixels(backbone), 3, size, name="preprocessing")(images)
 
 
 def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> Any:

@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
@@ -82,7 +82,7 @@ def build_network(
     num_classes: int,
     *,
     weights: Any = "imagenet",
-    embedding_dim: int = 256,
+    embedding_dim: int | None = 256,
     seed: int | None = None,
     name: str = "student",
 ) -> keras.Model:
@@ -98,7 +98,8 @@ def build_network(
         num_classes: Number of classes, `K`.
         weights: None, `"imagenet"` or a file; for networks of `keras.applications`
             only. With weights their batch norm stays frozen.
-        embedding_dim: Size of the embedding before the logits.
+        embedding_dim: Size of the embedding, a layer before the logits; None for the
+            features of the backbone themselves, without a layer, as FixMatch has them.
         seed: Integer that fixes the initial weights; None draws them at random.
         name: Name of the model.
 
@@ -115,9 +116,64 @@ def build_network(
     check_backbone(backbone, weights)
     input_shape = _check_input_shape(input_shape)
     num_classes = validation.check_integer("num_classes", num_classes, 2)
-    embedding_dim = validation.check_integer("embedding_dim", embedding_dim, 1)
+    embedding_dim = validation.check_count("embedding_dim", embedding_dim)
     with seeded(seed):
-        return _build(backbone, input_shape, num_classes, weights, embedding_dim, name)
+        inputs = layers.Input(input_shape, dtype="uint8", name="images")
+        x = _features(backbone, inputs, weights)
+        # A network of `keras.applications` is trained with decoupled weight decay.
+        penalty = (
+            None if _is_application(backbone) else keras.regularizers.L2(L2_PENALTY)
+        )
+        if embedding_dim is None:
+            x = layers.Identity(name="embedding")(x)
+        else:
+            x = layers.Dense(
+                embedding_dim,
+                activation="relu",
+                kernel_regularizer=penalty,
+                name="embedding",
+            )(x)
+        logits = layers.Dense(
+            num_classes, kernel_regularizer=penalty, dtype="float32", name="logits"
+        )(x)
+        return keras.Model(inputs, logits, name=name)
+
+
+def build_features(
+    backbone: Any,
+    input_shape: tuple[int, int, int],
+    *,
+    weights: Any = "imagenet",
+    size: Sequence[int] | None = None,
+    seed: int | None = None,
+    name: str = "features",
+) -> keras.Model:
+    """Builds what turns raw images into the features of a backbone, without a head.
+
+    Args:
+        backbone: See `build_network`.
+        input_shape: `(H, W, C)` of the uint8 images.
+        weights: See `build_network`.
+        size: `(H, W)` in which the backbone sees the images; None for their own, or
+            the smallest that it accepts.
+        seed: Integer that fixes the initial weights; None draws them at random.
+        name: Name of the model.
+
+    Returns:
+        Functional model from uint8 `(n, H, W, C)` to float features `(n, D)`.
+
+    Raises:
+        RuntimeError: See `build_network`.
+        TypeError: See `build_network`.
+        ValueError: See `build_network`.
+    """
+    check_backbone(backbone, weights)
+    input_shape = _check_input_shape(input_shape)
+    with seeded(seed):
+        inputs = layers.Input(input_shape, dtype="uint8", name="images")
+        return keras.Model(
+            inputs, _features(backbone, inputs, weights, size), name=name
+        )
 
 
 @contextlib.contextmanager
@@ -230,21 +286,16 @@ def check_same_weights(
         )
 
 
-def _build(
-    backbone: Any,
-    input_shape: tuple[int, int, int],
-    num_classes: int,
-    weights: Any,
-    embedding_dim: int,
-    name: str,
-) -> keras.Model:
-    channels = input_shape[-1]
-    inputs = layers.Input(input_shape, dtype="uint8", name="images")
+def _features(
+    backbone: Any, inputs: Any, weights: Any, size: Sequence[int] | None = None
+) -> Any:
+    """The features `(n, D)` of a checked backbone, given raw images."""
+    channels = inputs.shape[-1]
     if _is_application(backbone):
-        x = applications.preprocessed(backbone, inputs)
+        x = applications.preprocessed(backbone, inputs, size)
         x = applications.build(backbone, weights, x.shape[1:])(x)
     else:
-        x = Preprocessing("unit", channels, name="preprocessing")(inputs)
+        x = Preprocessing("tf", channels, size, name="preprocessing")(inputs)
         if isinstance(backbone, str):
             x = OWN_BACKBONES[backbone](x)
         elif isinstance(backbone, keras.Model):
@@ -252,7 +303,7 @@ def _build(
             set_weights(body, backbone.get_weights())
             x = _applied(body, x)
         else:
-            body = backbone(input_shape)
+            body = backbone(x.shape[1:])
             if not isinstance(body, keras.Model):
                 raise TypeError(
                     "`backbone` must return a keras.Model for an input shape. "
@@ -266,18 +317,7 @@ def _build(
             "`backbone` must return a vector or a feature map for each image. "
             f"Received: an output of shape {tuple(x.shape)}"
         )
-    # A network of `keras.applications` is trained with decoupled weight decay.
-    penalty = None if _is_application(backbone) else keras.regularizers.L2(L2_PENALTY)
-    x = layers.Dense(
-        embedding_dim,
-        activation="relu",
-        kernel_regularizer=penalty,
-        name="embedding",
-    )(x)
-    logits = layers.Dense(
-        num_classes, kernel_regularizer=penalty, dtype="float32", name="logits"
-    )(x)
-    return keras.Model(inputs, logits, name=name)
+    return x
 
 
 def _takes_one(backbone: Callable[..., Any]) -> bool:

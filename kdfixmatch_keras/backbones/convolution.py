@@ -9,7 +9,14 @@ from keras import layers
 L2_PENALTY = 2.5e-4
 
 
-def convolution(x: Any, filters: int, *, size: int = 3, strides: int = 1) -> Any:
+def convolution(
+    x: Any,
+    filters: int,
+    *,
+    size: int = 3,
+    strides: int = 1,
+    initializer: Any = "he_normal",
+) -> Any:
     """A convolution without bias, with the L2 penalty of FixMatch on its kernel."""
     return layers.Conv2D(
         filters,
@@ -17,6 +24,6 @@ def convolution(x: Any, filters: int, *, size: int = 3, strides: int = 1) -> Any
         strides=strides,
         padding="same",
         use_bias=False,
-        kernel_initializer="he_normal",
+        kernel_initializer=initializer,
         kernel_regularizer=keras.regularizers.L2(L2_PENALTY),
     )(x)

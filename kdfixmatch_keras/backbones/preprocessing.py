@@ -1,5 +1,6 @@
 """From raw pixels to what a network expects."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,42 +14,47 @@ class Preprocessing(layers.Layer):
     """Casts raw pixels to floats in the channels, size and range a network expects.
 
     Args:
-        pixels: Range of the output: `"unit"` or `"tf"`, [-1, 1]; `"raw"`, [0, 255];
-            `"torch"`, ImageNet mean 0 and deviation 1; `"caffe"`, blue-green-red with
-            the ImageNet mean subtracted.
+        pixels: Range of the output: `"tf"`, [-1, 1]; `"raw"`, [0, 255];
+            `"unit_interval"`, [0, 1]; `"torch"`, ImageNet mean 0 and deviation 1;
+            `"caffe"`, blue-green-red with the ImageNet mean subtracted.
         channels: Channels of the output; one channel is repeated to three.
-        minimum_side: Smaller images are enlarged to at least this side, in pixels.
+        size: `(H, W)` of the output in pixels, to which images of another size are
+            resized; None keeps their own.
         **kwargs: As in `keras.layers.Layer`.
 
     Raises:
         ValueError: An argument is not as above.
     """
 
-    RANGES = ("unit", "raw", "tf", "torch", "caffe")
+    RANGES = ("tf", "raw", "unit_interval", "torch", "caffe")
 
     def __init__(
-        self, pixels: str, channels: int, minimum_side: int = 1, **kwargs: Any
+        self,
+        pixels: str,
+        channels: int,
+        size: Sequence[int] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pixels = validation.check_choice("pixels", pixels, self.RANGES)
         self.channels = validation.check_integer("channels", channels, 1)
-        self.minimum_side = validation.check_integer("minimum_side", minimum_side, 1)
-
-    def _output_side(self, side: int) -> int:
-        return max(side, self.minimum_side)
+        self.size = validation.check_size("size", size)
 
     def call(self, images: Any) -> Any:
         """Maps uint8 `(n, H, W, C)` to floats `(n, H', W', channels)`."""
         ops = keras.ops
         x = ops.cast(images, self.compute_dtype)
-        height, width = images.shape[1:3]
-        size = (self._output_side(height), self._output_side(width))
-        if size != (height, width):
-            x = ops.image.resize(x, size, interpolation="bilinear")
+        own = tuple(images.shape[1:3])
+        size = self.size or own
+        if size != own:
+            shrinks = size[0] < own[0] or size[1] < own[1]
+            x = ops.image.resize(x, size, interpolation="bilinear", antialias=shrinks)
         if images.shape[-1] == 1 and self.channels == 3:
             x = ops.repeat(x, 3, axis=-1)
-        if self.pixels in ("unit", "tf"):
+        if self.pixels == "tf":
             return x / 127.5 - 1.0
+        if self.pixels == "unit_interval":
+            return x / 255.0
         if self.pixels == "torch":
             mean = ops.convert_to_tensor([123.675, 116.28, 103.53], x.dtype)
             deviation = ops.convert_to_tensor([58.395, 57.12, 57.375], x.dtype)
@@ -60,18 +66,13 @@ class Preprocessing(layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
         """Shape `(n, H', W', channels)` of the output."""
-        batch, height, width, _ = input_shape
-        if height is None or width is None:
+        size = self.size or tuple(input_shape[1:3])
+        if None in size:
             raise ValueError(
                 "`input_shape` must have a fixed height and width. "
                 f"Received: input_shape={input_shape}"
             )
-        return (
-            batch,
-            self._output_side(height),
-            self._output_side(width),
-            self.channels,
-        )
+        return (input_shape[0], *size, self.channels)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -79,5 +80,5 @@ class Preprocessing(layers.Layer):
             **super().get_config(),
             "pixels": self.pixels,
             "channels": self.channels,
-            "minimum_side": self.minimum_side,
+            "size": self.size,
         }

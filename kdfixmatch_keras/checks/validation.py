@@ -104,6 +104,26 @@ def check_count(name: str, value: Any, minimum: int = 1) -> int | None:
     return None if value is None else check_integer(name, value, minimum)
 
 
+def check_size(name: str, size: Any) -> tuple[int, int] | None:
+    """Returns None or `(height, width)` in pixels as Python integers.
+
+    Raises:
+        ValueError: `size` is not two positive integers.
+    """
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, tuple | list) else ()
+    whole = all(
+        isinstance(side, Integral) and not isinstance(side, bool) for side in sides
+    )
+    if len(sides) != 2 or not whole or min(sides) < 1:
+        raise ValueError(
+            f"`{name}` must be two positive integers, (height, width), or None "
+            f"for the size of the data. Received: {name}={size!r}"
+        )
+    return int(sides[0]), int(sides[1])
+
+
 def check_callbacks(callbacks: Any) -> list[Any]:
     """Returns callbacks as a list.
 

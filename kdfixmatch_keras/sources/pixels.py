@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kdfixmatch_keras.checks import array_validation
+from kdfixmatch_keras.checks import array_validation, validation
 
 Images = npt.NDArray[np.uint8]
 
@@ -28,19 +28,7 @@ def check_image_size(image_size: Sequence[int] | None) -> tuple[int, int] | None
     Raises:
         ValueError: If `image_size` is not two positive integers.
     """
-    if image_size is None:
-        return None
-    sides = tuple(image_size) if isinstance(image_size, (tuple, list)) else ()
-    whole = all(
-        isinstance(side, (int, np.integer)) and not isinstance(side, bool)
-        for side in sides
-    )
-    if len(sides) != 2 or not whole or min(sides) < 1:
-        raise ValueError(
-            "`image_size` must be two positive integers, (height, width), or None "
-            f"for the size of the data. Received: image_size={image_size!r}"
-        )
-    return int(sides[0]), int(sides[1])
+    return validation.check_size("image_size", image_size)
 
 
 def check_channels(channels: int | None) -> int | None:

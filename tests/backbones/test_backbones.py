@@ -53,12 +53,11 @@ def test_small_cnn_in_mixed_precision(mixed_precision):
 
 
 def test_wide_resnet_is_the_28_2_of_the_literature():
-    network = build("wide_resnet_28_2", 32)
-    check_outputs(network, 32, 3)
+    check_outputs(build("wide_resnet_28_2", 32), 32, 3)
+    network = build_network("wide_resnet_28_2", (32, 32, 3), 10, embedding_dim=None)
     trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
-    own_head = (128 + 1) * 16 + (16 + 1) * 5
-    head_of_ten_classes = (128 + 1) * 10
-    assert trainable - own_head + head_of_ten_classes == 1_467_610
+    assert trainable == 1_467_610
+    assert network.get_layer("embedding").output.shape == (None, 128)
     assert network.get_layer("pool").input.shape == (None, 8, 8, 128)
     # 25 convolutions of three pixels in a row, and three shortcuts of one.
     assert len(layers_of(network, layers.Conv2D)) == 25 + 3
@@ -66,6 +65,19 @@ def test_wide_resnet_is_the_28_2_of_the_literature():
     assert {norm.momentum for norm in norms} == {0.999}
     for activation in layers_of(network, layers.LeakyReLU):
         assert float(activation.negative_slope) == pytest.approx(0.1)
+
+
+def test_wide_resnet_starts_as_the_references_do():
+    kernels = [
+        layer.kernel for layer in layers_of(build("wide_resnet_28_2", 8), layers.Conv2D)
+    ]
+    for kernel in kernels:
+        size, _, _, filters = kernel.shape
+        values = ops.convert_to_numpy(kernel).ravel()
+        scaled = values * np.sqrt(size * size * filters / 2)
+        assert scaled.std() == pytest.approx(1, abs=3 / np.sqrt(values.size))
+    # A truncated normal ends at two deviations.
+    assert np.abs(scaled).max() > 3
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "wide_resnet_28_2"])
@@ -96,20 +108,23 @@ def test_efficientnet_takes_rgb_and_small_grayscale(side, channels):
 
 def test_grayscale_is_repeated_and_enlarged():
     images = random_images(2, 4, 1)
-    pixels = ops.convert_to_numpy(Preprocessing("raw", 3, 8)(images))
+    pixels = ops.convert_to_numpy(Preprocessing("raw", 3, (8, 8))(images))
     assert pixels.shape == (2, 8, 8, 3)
     np.testing.assert_array_equal(pixels[..., 0], pixels[..., 2])
     assert pixels.min() >= images.min() and pixels.max() <= images.max()
-    assert Preprocessing("raw", 3, 8).compute_output_shape((None, 4, 4, 1)) == (
-        None,
-        8,
-        8,
-        3,
-    )
+    layer = Preprocessing("raw", 3, (8, 8))
+    assert layer.compute_output_shape((None, 4, 4, 1)) == (None, 8, 8, 3)
+
+
+def test_shrunk_images_are_averaged():
+    images = np.zeros((1, 8, 8, 1), np.uint8)
+    images[:, :, ::2] = 200
+    pixels = ops.convert_to_numpy(Preprocessing("raw", 1, (2, 2))(images))
+    np.testing.assert_allclose(pixels, 100, atol=20)
 
 
 def test_preprocessing_survives_serialisation():
-    layer = Preprocessing("caffe", 3, 48)
+    layer = Preprocessing("caffe", 3, (48, 40))
     restored = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(layer)
     )
@@ -211,6 +226,26 @@ def test_a_backbone_may_return_a_vector():
     network = build(backbone)
     check_outputs(network, 8, 3)
     assert network.get_layer("embedding").input.shape == (None, 192)
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "mobilenet"])
+def test_features_are_those_before_the_head(backbone):
+    network = build(backbone, 32)
+    features = backbones.build_features(backbone, (32, 32, 3), weights=None, seed=0)
+    head = network.get_layer("embedding")
+    before = keras.Model(network.input, head.input)
+    images = random_images(2, 32)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(features(images)), ops.convert_to_numpy(before(images))
+    )
+
+
+def test_features_of_images_of_another_size():
+    features = backbones.build_features(
+        "mobilenet", (16, 16, 1), weights=None, size=(64, 48), seed=0
+    )
+    assert features.get_layer("preprocessing").output.shape == (None, 64, 48, 3)
+    assert ops.convert_to_numpy(features(random_images(2, 16, 1))).shape == (2, 1024)
 
 
 def test_a_backbone_must_not_return_anything_else():

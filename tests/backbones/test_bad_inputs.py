@@ -11,15 +11,28 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
 ROWS = [
     (
         "backbones.Preprocessing",
-        lambda g: backbones.Preprocessing("units", 3),
+        lambda g: backbones.Preprocessing("unit_intervals", 3),
         ValueError,
-        "Received: pixels='units'. Did you mean 'unit'?",
+        "Received: pixels='unit_intervals'. Did you mean 'unit_interval'?",
     ),
     (
         "backbones.Preprocessing",
-        lambda g: backbones.Preprocessing("unit", 0),
+        lambda g: backbones.Preprocessing("tf", 0),
         ValueError,
         integer("channels", 1, 0),
+    ),
+    (
+        "backbones.Preprocessing",
+        lambda g: backbones.Preprocessing("tf", 3, (8, 0)),
+        ValueError,
+        "`size` must be two positive integers, (height, width), or None for the size "
+        "of the data. Received: size=(8, 0)",
+    ),
+    (
+        "backbones.build_features",
+        lambda g: backbones.build_features("small_cnn", (8, 8, 3), size=8),
+        ValueError,
+        "`size` must be two positive integers, (height, width)",
     ),
     (
         "backbones.check_backbone",
