@@ -151,27 +151,26 @@ class FixMatch(WholeBatchModel):
         self.top_class_share = self.tracked(TopClassShare(num_classes))
         self.built = True
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns teacher probabilities, or a training batch's logits.
+    def image_logits(self, images: Any, training: bool) -> Any:
+        """Logits `(n, K)` of uint8 images `(n, H, W, C)`.
 
-        Args:
-            inputs: uint8 images `(n, H, W, C)`, or a training batch.
-            training: Whether the augmentations and batch norm are in training mode.
+        They are those of the teacher, or, in training mode, of the student on a weak
+        view.
+        """
+        # Keras would cast floats in [0, 1] to black.
+        check_images(images)
+        if training:
+            return self.student(self.weak_view(images, training), training=True)
+        return self.teacher(images, training=False)
+
+    def call_batch(self, inputs: dict[str, Any], training: bool) -> dict[str, Any]:
+        """What the networks say of a training batch.
 
         Returns:
-            For images, float32 probabilities `(n, K)`: of the teacher, or, in training
-            mode, of the student on a weak view. For a batch, float32 logits of the
-            student, `"labeled"` `(B, K)` and `"strong"` `(M, K)`; `"target"` `(M, K)`,
-            without gradient; and `"weight"` `(M,)`, how much each target counts.
+            float32 logits of the student, `"labeled"` `(B, K)` and `"strong"` `(M, K)`;
+            `"target"` `(M, K)`, logits without gradient; and `"weight"` `(M,)`, how
+            much each target counts.
         """
-        if not isinstance(inputs, dict):
-            # Keras would cast floats in [0, 1] to black.
-            check_images(inputs)
-            if training:
-                weak = self.weak_view(inputs, training)
-                return self.probabilities(self.student(weak, training=True))
-            return self.probabilities(self.teacher(inputs, training=False))
-
         labeled = self.weak_view(inputs["labeled"], training)
         if "unlabeled" not in inputs:
             return {"labeled": self.student(labeled, training=training)}
@@ -202,11 +201,6 @@ class FixMatch(WholeBatchModel):
             "weight": weight,
         }
 
-    @staticmethod
-    def probabilities(logits: Any) -> Any:
-        """Softmax in float32 whatever the precision of `logits` `(n, K)`."""
-        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
-
     def weak_view(self, images: Any, training: bool) -> Any:
         """`alpha(images)`, uint8 `(n, H, W, C)`."""
         views = self.weak_augmentation(images, training=training)
@@ -221,8 +215,8 @@ class FixMatch(WholeBatchModel):
     def targets(self, logits: Any, weight: Any, trusted: Any) -> tuple[Any, Any, Any]:
         """Heuristic 1: the target of each unlabeled image, and how much it counts.
 
-        A trusted label takes the place of an own one of less confidence than `tau`,
-        whatever its weight: an adaptive threshold lets nearly all count at first.
+        A trusted image counts whatever the threshold makes of it: by its own label from
+        confidence `tau` on, by the trusted one below it.
 
         Args:
             logits: Float `(M, K)`, the teacher's logits on the weak views.
@@ -231,15 +225,16 @@ class FixMatch(WholeBatchModel):
 
         Returns:
             `labels`, int32 `(M,)` in [0, K), meaningless where the weight is 0;
-            `weight`, float32 `(M,)` in [0, 1], 1 for trusted labels; `from_trusted`,
+            `weight`, float32 `(M,)` in [0, 1], 1 for trusted images; `from_trusted`,
             bool `(M,)`, True where the target is the trusted label.
         """
         probabilities = self.probabilities(logits)
         own = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
         unsure = ops.max(probabilities, axis=-1) < self.tau
-        from_trusted = ops.logical_and(trusted >= 0, unsure)
+        is_trusted = trusted >= 0
+        from_trusted = ops.logical_and(is_trusted, unsure)
         labels = ops.where(from_trusted, ops.cast(trusted, "int32"), own)
-        return labels, ops.where(from_trusted, 1.0, weight), from_trusted
+        return labels, ops.where(is_trusted, 1.0, weight), from_trusted
 
     def compute_loss(
         self,
@@ -250,7 +245,7 @@ class FixMatch(WholeBatchModel):
         training: bool = True,
     ) -> Any:
         """Computes the scalar loss and updates the metrics that belong to it."""
-        if not isinstance(x, dict):
+        if not self.is_batch(x):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         loss = self.mean_loss(self._supervised_loss, y, y_pred["labeled"])
         self.accuracy.update_state(y, y_pred["labeled"])

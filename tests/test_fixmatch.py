@@ -242,11 +242,11 @@ def test_heuristic_1(tiny_student):
     np.testing.assert_array_equal(from_trusted, [False, False, False, True, True])
 
 
-def test_a_trusted_label_replaces_an_unsure_one_whatever_its_weight(tiny_student):
+def test_a_trusted_image_counts_whatever_the_weight_of_its_own_label(tiny_student):
     network = FixMatch(tiny_student(), tau=0.8)
     probabilities = np.array([[0.6, 0.2, 0.2]] * 3 + [[0.9, 0.05, 0.05]] * 2)
-    own_weight = np.array([0.3, 0.3, 1.0, 1.0, 0.5], "float32")
-    trusted = np.array([1, -1, 1, 1, 1], np.int32)
+    own_weight = np.array([0.3, 0.3, 1.0, 0.0, 0.5], "float32")
+    trusted = np.array([1, -1, 1, 1, -1], np.int32)
     labels, weight, from_trusted = (
         ops.convert_to_numpy(value)
         for value in network.targets(
@@ -254,6 +254,7 @@ def test_a_trusted_label_replaces_an_unsure_one_whatever_its_weight(tiny_student
         )
     )
     np.testing.assert_array_equal(labels, [1, 0, 1, 0, 0])
+    # From confidence tau on its own label is used, and counts in full.
     np.testing.assert_allclose(weight, [1.0, 0.3, 1.0, 1.0, 0.5])
     np.testing.assert_array_equal(from_trusted, [True, False, True, False, False])
 
@@ -492,6 +493,26 @@ def test_logs_of_training_and_validation(tiny_student, tiny_images):
     assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-4)
 
 
+def test_the_loss_of_an_evaluation_is_not_clipped(tiny_student, tiny_images):
+    images, labels = tiny_images
+    network = quick(tiny_student())
+    for weight in network.teacher.get_layer("logits").weights:
+        weight.assign(weight * 200.0)
+    network.compile("sgd")
+    logits = ops.convert_to_numpy(network.teacher(images)).astype("float64")
+    values = np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1))
+    values += logits.max(-1) - logits[np.arange(24), labels]
+    # That of a probability that is clipped at 1e-7.
+    assert values.max() > 17
+    for batch_size in (24, 7):
+        scores = network.evaluate(
+            images, labels, batch_size=batch_size, verbose=0, return_dict=True
+        )
+        assert scores["loss"] == pytest.approx(values.mean(), rel=1e-5)
+    trained = network.train_on_batch(images, labels, return_dict=True)
+    assert np.isfinite(trained["loss"])
+
+
 @pytest.mark.parametrize("teacher", ["ema", "shared"])
 def test_evaluation_and_prediction_use_the_average(tiny_student, tiny_images, teacher):
     images, labels = tiny_images
@@ -722,6 +743,37 @@ def test_thresholds_weigh_the_loss(tiny_student, tiny_images, name):
         logs["supervised_loss"] + unlabeled + auxiliary + penalty, rel=1e-4
     )
     assert (auxiliary != 0) == (name == "freematch")
+
+
+@pytest.mark.parametrize("alignment", [None, [0.5, 0.3, 0.2]])
+def test_no_gradient_flows_through_a_target_or_its_weight(
+    tiny_student, tiny_images, alignment
+):
+    x, y = batch = batch_of(tiny_images, [-1] * 8)
+    network = without_augmentation(
+        tiny_student(plain_backbone),
+        teacher="shared",
+        threshold="softmatch",
+        class_distribution=alignment,
+    )
+    p = student_probabilities(network, x["labeled"])
+    q = student_probabilities(network, x["unlabeled"])
+    outputs = network({**x}, training=True)
+    target, weight = (ops.convert_to_numpy(outputs[n]) for n in ("target", "weight"))
+    assert ((weight > 0) & (weight < 1)).any()
+    network = without_augmentation(
+        tiny_student(plain_backbone),
+        teacher="shared",
+        threshold="softmatch",
+        class_distribution=alignment,
+    )
+
+    update, _ = step_of(network, batch)
+
+    # The bias of the logits, of a loss in which targets and weights are constants.
+    slope = weight[:, None] * (q - np.eye(3)[target.argmax(-1)])
+    by_logit = np.concatenate([(p - np.eye(3)[y]) / 4, slope / 8])
+    np.testing.assert_allclose(update[-1], by_logit.sum(0), atol=1e-6)
 
 
 def test_the_threshold_judges_aligned_targets(tiny_student, tiny_images):

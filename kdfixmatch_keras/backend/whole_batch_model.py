@@ -13,11 +13,11 @@ from kdfixmatch_keras.backend import devices
 class WholeBatchModel(keras.Model):
     """Base of a classifier that trains on dictionaries and predicts plain images.
 
-    A subclass writes its step as for one device: `compute_loss` of a dictionary,
-    `after_step`, and with `with_whole_batch` what is to follow the whole batch. What
-    replicas of TensorFlow, stateless steps of JAX and several processes need on top is
-    here, and so is the evaluation of plain images, of which those that pad a batch have
-    the label -1.
+    A subclass writes its step as for one device: `call_batch` and `compute_loss` of a
+    dictionary with `"labeled"` images, `after_step`, and with `with_whole_batch` what
+    is to follow the whole batch. What replicas of TensorFlow, stateless steps of JAX
+    and several processes need on top is here, and so is the evaluation of plain images,
+    of which those that pad a batch have the label -1.
 
     Args:
         **kwargs: As in `keras.Model`.
@@ -32,7 +32,6 @@ class WholeBatchModel(keras.Model):
         self._supervised_loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=True
         )
-        self._probability_loss = keras.losses.SparseCategoricalCrossentropy()
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.supervised_loss_tracker = keras.metrics.Mean(name="supervised_loss")
         # Of a training batch; an evaluation hides them.
@@ -40,6 +39,14 @@ class WholeBatchModel(keras.Model):
         self._in_training = False
 
     # What a subclass says
+
+    def image_logits(self, images: Any, training: bool) -> Any:
+        """Logits `(n, K)` of images `(n, H, W, C)`."""
+        raise NotImplementedError
+
+    def call_batch(self, inputs: dict[str, Any], training: bool) -> dict[str, Any]:
+        """What `compute_loss` needs to know of a training batch."""
+        raise NotImplementedError
 
     def after_step(self) -> None:
         """What follows a step of the optimizer."""
@@ -54,6 +61,16 @@ class WholeBatchModel(keras.Model):
         raise NotImplementedError
 
     # What a subclass computes with
+
+    @staticmethod
+    def is_batch(x: Any) -> bool:
+        """Whether `x` is a training batch, and not plain images."""
+        return isinstance(x, dict) and "labeled" in x
+
+    @staticmethod
+    def probabilities(logits: Any) -> Any:
+        """Softmax in float32 whatever the precision of `logits` `(n, K)`."""
+        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
 
     def tracked(self, metric: Any) -> Any:
         """Has a metric show up in training alone, and returns it."""
@@ -104,6 +121,25 @@ class WholeBatchModel(keras.Model):
 
     # What Keras calls
 
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns the probabilities of images, or what is computed of a batch.
+
+        Args:
+            inputs: Images `(n, H, W, C)`, or a training batch; or a dictionary of
+                `"images"`.
+            training: Whether the augmentations and batch norm are in training mode.
+
+        Returns:
+            Of images, float32 probabilities `(n, K)`; of a batch, see `call_batch`; of
+            a dictionary, float32 `"logits"` and `"probabilities"`.
+        """
+        if self.is_batch(inputs):
+            return self.call_batch(inputs, training)
+        if not isinstance(inputs, dict):
+            return self.probabilities(self.image_logits(inputs, training))
+        logits = ops.cast(self.image_logits(inputs["images"], training), "float32")
+        return {"logits": logits, "probabilities": self.probabilities(logits)}
+
     def compute_loss(
         self,
         x: Any = None,
@@ -114,12 +150,15 @@ class WholeBatchModel(keras.Model):
     ) -> Any:
         """The loss of plain images: cross-entropy, or what was given to `compile`."""
         if self.has_own_loss():
+            y_pred = y_pred["probabilities"]
             self.accuracy.update_state(y, y_pred, sample_weight)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
+        # Probabilities would have to be clipped.
+        logits = y_pred["logits"]
         if self._may_be_padded(sample_weight, training):
-            return self._loss_without_padding(y, y_pred)
-        self.accuracy.update_state(y, y_pred, sample_weight)
-        loss = self.mean_loss(self._probability_loss, y, y_pred, sample_weight)
+            return self._loss_without_padding(y, logits)
+        self.accuracy.update_state(y, logits, sample_weight)
+        loss = self.mean_loss(self._supervised_loss, y, logits, sample_weight)
         return self.with_penalties(loss) if training else self.part_of_loss(loss)
 
     def has_own_loss(self) -> bool:
@@ -132,15 +171,17 @@ class WholeBatchModel(keras.Model):
             return False
         return devices.sharing(self).devices > 1
 
-    def _loss_without_padding(self, y: Any, y_pred: Any) -> Any:
+    def _loss_without_padding(self, y: Any, logits: Any) -> Any:
         """The loss in evaluation of the images that have a label."""
         labels = ops.reshape(ops.cast(y, "int32"), (-1,))
         known = ops.cast(labels >= 0, "float32")
         labels = ops.maximum(labels, 0)
-        values = keras.losses.sparse_categorical_crossentropy(labels, y_pred)
+        values = keras.losses.sparse_categorical_crossentropy(
+            labels, logits, from_logits=True
+        )
         count = ops.sum(known)
         loss = ops.sum(known * values) / ops.maximum(count, 1.0)
-        self.accuracy.update_state(labels, y_pred, sample_weight=known)
+        self.accuracy.update_state(labels, logits, sample_weight=known)
         # Keras's own counts the images of a batch, with those that pad it.
         self.supervised_loss_tracker.update_state(loss, sample_weight=count)
         return devices.part_of_loss(loss)
@@ -149,13 +190,14 @@ class WholeBatchModel(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Returns the metrics, in evaluation only those that mean something there."""
-        if isinstance(x, dict):
+        if self.is_batch(x):
             trackers = self._trackers if "unlabeled" in x else self._trackers[:1]
             metrics = [self._loss_tracker, self.accuracy, *trackers]
             with devices.whole_state(self.metrics_variables):
                 return {metric.name: metric.result() for metric in metrics}
         # With those that a user compiled, which are of probabilities.
-        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        probabilities = y_pred["probabilities"] if isinstance(y_pred, dict) else y_pred
+        results = super().compute_metrics(x, y, probabilities, sample_weight)
         with devices.whole_state(self.metrics_variables) as differs:
             if differs:
                 results = self.get_metrics_result()
@@ -167,6 +209,7 @@ class WholeBatchModel(keras.Model):
     def train_step(self, *args: Any) -> Any:
         """One step of Keras's own trainer, and what follows it."""
         self._in_training = True
+        args = self._with_logits(args)
         if not backend.is_stateless():
             logs = super().train_step(*args)
             devices.make_equal(self.statistics())
@@ -185,10 +228,18 @@ class WholeBatchModel(keras.Model):
         ]
         return logs, (trainable, non_trainable, optimizer, metrics)
 
+    def _with_logits(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a step, which of plain images is to know the logits."""
+        *state, data = args
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if self.is_batch(x):
+            return args
+        return (*state, ({"images": x}, y, sample_weight))
+
     def test_step(self, *args: Any) -> Any:
         """The step of Keras's own trainer."""
         self._in_training = False
-        return super().test_step(*args)
+        return super().test_step(*self._with_logits(args))
 
     def predict_step(self, *args: Any) -> Any:
         """The step of Keras's own trainer; every process gets all that it returns."""

@@ -14,21 +14,13 @@ class UnlabeledTermNetwork(FixMatch):
     `FixMatch`. Subclasses give the term, and say what the student sees.
     """
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns teacher probabilities, or a training batch's logits.
-
-        Args:
-            inputs: uint8 images `(n, H, W, C)`, or a training batch.
-            training: Whether the augmentations and batch norm are in training mode.
+    def call_batch(self, inputs: dict[str, Any], training: bool) -> dict[str, Any]:
+        """What the networks say of a training batch.
 
         Returns:
-            For images, float32 probabilities `(n, K)` of the teacher. For a batch, a
-            dictionary of the student's float32 logits, from one forward pass:
-            `"labeled"` `(B, K)` and `"student"` `(M, K)`; and what `target_outputs`
-            adds.
+            The student's float32 logits, from one forward pass: `"labeled"` `(B, K)`
+            and `"student"` `(M, K)`; and what `target_outputs` adds.
         """
-        if not isinstance(inputs, dict):
-            return super().call(inputs, training=training)
         labeled = self.student_view(inputs["labeled"], training)
         if "unlabeled" not in inputs:
             return {"labeled": self.student(labeled, training=training)}
@@ -73,7 +65,7 @@ class UnlabeledTermNetwork(FixMatch):
         """Computes the scalar loss and updates the metrics that belong to it."""
         # Without `"strong"`, this is the supervised term and the penalties.
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if isinstance(x, dict) and "unlabeled" in x:
+        if self.is_batch(x) and "unlabeled" in x:
             unlabeled = self.unlabeled_term(x, y_pred)
             self.unlabeled_loss_tracker.update_state(unlabeled)
             loss = loss + self.part_of_loss(self.unlabeled_weight() * unlabeled)
