@@ -52,7 +52,9 @@ def auto_contrast(images: Tensor) -> Tensor:
         images: uint8 tensor of shape `(n, height, width, channels)`.
 
     Returns:
-        uint8 tensor of the same shape; `PIL.ImageOps.autocontrast`.
+        uint8 tensor of the same shape; `PIL.ImageOps.autocontrast`, but that a result
+        which is a whole number is not rounded down to the one below, as Pillow does
+        for 0.4 % of all triples of level, lowest and highest.
     """
     lowest = ops.min(images, axis=(1, 2), keepdims=True)
     highest = ops.max(images, axis=(1, 2), keepdims=True)

@@ -40,7 +40,7 @@ class RandAugment(keras.layers.Layer):
     """Applies randomly drawn operations, drawn anew for every image.
 
     Each of `num_ops` rounds draws, for every image, one of 14 operations (each with
-    probability exactly 1/14) and its magnitude:
+    probability exactly 1/14) and its magnitude, and applies it with `probability`:
 
     | operation | magnitude, uniform |
     |---|---|
@@ -61,8 +61,12 @@ class RandAugment(keras.layers.Layer):
     `keras.layers.RandAugment` differs: it draws one operation for the whole batch.
     The layer does nothing when called with `training=False`.
 
+    FixMatch's text applies every operation that is drawn; the code that its authors
+    published leaves each out with probability one half, which is `probability=0.5`.
+
     Args:
         num_ops: Number of rounds, at least 1.
+        probability: Of an operation that was drawn to be applied, in [0, 1].
         seed: Non-negative integer, or None for a random seed.
         **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
 
@@ -75,8 +79,8 @@ class RandAugment(keras.layers.Layer):
         uint8 tensor of the shape of `images`; image `i` stays at position `i`.
 
     Raises:
-        ValueError: If `num_ops` is not a positive integer, or `images` are not uint8
-            of rank 4 with 1 or 3 channels.
+        ValueError: If `num_ops` is not a positive integer, `probability` not in
+            [0, 1], or `images` are not uint8 of rank 4 with 1 or 3 channels.
 
     Example:
         >>> strong = RandAugment(num_ops=2, seed=0)
@@ -89,10 +93,15 @@ class RandAugment(keras.layers.Layer):
     """
 
     def __init__(
-        self, num_ops: int = 2, seed: int | None = None, **kwargs: Any
+        self,
+        num_ops: int = 2,
+        probability: float = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_ops = validation.check_integer("num_ops", num_ops, 1)
+        self.probability = validation.check_fraction("probability", probability)
         self.seed = validation.check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
@@ -103,7 +112,11 @@ class RandAugment(keras.layers.Layer):
             return images
         check_images(images, channels=(1, 3))
         slots, magnitudes = self._draw(ops.shape(images)[0])
-        return compiled(apply_dealt_operations)(images, slots, magnitudes)
+        applied = []
+        if self.probability < 1.0:
+            draws = keras.random.uniform(ops.shape(slots), seed=self.seed_generator)
+            applied = [draws < self.probability]
+        return compiled(apply_dealt_operations)(images, slots, magnitudes, *applied)
 
     def _draw(self, count: Any) -> tuple[Tensor, Tensor]:
         """Draws the permutations and magnitudes, each of shape `(num_ops, slots)`."""
@@ -123,7 +136,12 @@ class RandAugment(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
-        return {**super().get_config(), "num_ops": self.num_ops, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "num_ops": self.num_ops,
+            "probability": self.probability,
+            "seed": self.seed,
+        }
 
 
 @keras.saving.register_keras_serializable(package="kdfixmatch_keras")
@@ -236,7 +254,9 @@ def cover_squares(
     return ops.reshape(ops.bitwise_xor(flat, change), (-1, height, width, channels))
 
 
-def apply_dealt_operations(images: Tensor, slots: Tensor, magnitudes: Tensor) -> Tensor:
+def apply_dealt_operations(
+    images: Tensor, slots: Tensor, magnitudes: Tensor, applied: Tensor | None = None
+) -> Tensor:
     """Applies rounds of operations to images that were dealt out to slots.
 
     With m slots in a round, slot `s` belongs to operation `s // (m / 14)` and holds
@@ -249,6 +269,8 @@ def apply_dealt_operations(images: Tensor, slots: Tensor, magnitudes: Tensor) ->
             smallest multiple of 14 that is at least n.
         magnitudes: float32 tensor of shape `(num_ops, m)`, in `[0, 1)`, scaled to
             the range of each operation.
+        applied: bool tensor of shape `(num_ops, m)`, False where a slot's operation is
+            left out; or None.
 
     Returns:
         uint8 tensor of the shape of `images`.
@@ -267,6 +289,9 @@ def apply_dealt_operations(images: Tensor, slots: Tensor, magnitudes: Tensor) ->
         shares = ops.reshape(dealt, (_NUM_OPERATIONS, -1, height, width, channels))
         scale = ops.reshape(magnitudes[index], (_NUM_OPERATIONS, -1))
         current = _apply_to_shares(shares, scale)
+        if applied is not None:
+            is_applied = ops.reshape(applied[index], (-1, 1, 1, 1))
+            current = ops.where(is_applied, current, dealt)
     return ops.take(current, slot_of_image[-1], axis=0)
 
 

@@ -218,6 +218,22 @@ def test_rand_augment_applies_the_operation_that_it_draws():
             assert {tuple(pixel) for pixel in view.reshape(-1, 3)} <= colors
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_rand_augment_leaves_drawn_operations_out(probability, monkeypatch):
+    monkeypatch.setattr(
+        "kdfixmatch_keras.augmentation.rand_augment._apply_to_shares",
+        lambda shares, scale: keras.ops.reshape(shares + 1, (-1, *shares.shape[2:])),
+    )
+    images = np.full((1000, 2, 2, 1), 10, "uint8")
+    layer = RandAugment(2, probability, seed=0)
+    views = keras.ops.convert_to_numpy(layer(images, training=True))
+    applied = views[:, 0, 0, 0] - 10
+    assert (views == views[:, :1, :1]).all()
+    counts = np.bincount(applied, minlength=3) / 1000
+    expected = [(1 - probability) ** 2, 2 * probability * (1 - probability)]
+    np.testing.assert_allclose(counts[:2], expected, atol=0.06)
+
+
 @pytest.mark.parametrize("count", [1, 5, 14, 15, 97])
 def test_rand_augment_keeps_every_image_at_its_position(count, monkeypatch):
     # With operations that change nothing, only a wrong permutation can.
@@ -258,7 +274,7 @@ def test_layer_changes_images_reproducibly(make_layer, channels, count):
     "layer",
     [
         FlipAndShift(flip=False, max_shift=0.25, seed=4),
-        RandAugment(num_ops=3, seed=4),
+        RandAugment(num_ops=3, probability=0.5, seed=4),
         Cutout(max_fraction=0.25, fill_value=7, seed=4),
         get_strong("randaugment", seed=4),
     ],

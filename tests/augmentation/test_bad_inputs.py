@@ -46,6 +46,12 @@ ROWS = [
     ),
     (
         "augmentation.RandAugment",
+        lambda g: augmentation.RandAugment(probability=1.5),
+        ValueError,
+        "`probability` must be in [0, 1]. Received: probability=1.5",
+    ),
+    (
+        "augmentation.RandAugment",
         lambda g: augmentation.RandAugment()(IMAGES[..., :2]),
         ValueError,
         "`images` must have one of (1, 3) channels. Received: images.shape=(12, 8, 8, "

@@ -17,6 +17,12 @@ ROWS = [
         "initial_learning_rate=-0.1",
     ),
     (
+        "optimizers.FixMatchSGD",
+        lambda g: optimizers.FixMatchSGD(0.1, momentum=0.0),
+        ValueError,
+        "`momentum` must be in (0, 1]. Received: momentum=0.0",
+    ),
+    (
         "optimizers.build_optimizer",
         lambda g: optimizers.build_optimizer("lossscaleoptimizer", 9, pretrained=False),
         ValueError,

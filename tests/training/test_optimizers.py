@@ -2,7 +2,11 @@ import keras
 import numpy as np
 import pytest
 
-from kdfixmatch_keras.training.optimizers import FixMatchSchedule, build_optimizer
+from kdfixmatch_keras.training.optimizers import (
+    FixMatchSchedule,
+    FixMatchSGD,
+    build_optimizer,
+)
 
 
 def test_schedule_follows_the_formula():
@@ -27,11 +31,53 @@ def test_schedule_survives_serialisation():
     assert float(restored(150)) == float(schedule(150))
 
 
+def steps_of(optimizer, count=40):
+    """A weight after each step down a parabola."""
+    weight = keras.Variable(np.array([1.0, -2.0], "float32"))
+    optimizer.build([weight])
+    found = []
+    for _ in range(count):
+        optimizer.apply([keras.ops.convert_to_tensor(weight)])
+        found.append(keras.ops.convert_to_numpy(weight))
+    return np.stack(found)
+
+
+def test_nesterov_momentum_is_that_of_the_references():
+    weight, velocity = np.array([1.0, -2.0]), np.zeros(2)
+    expected = []
+    for step in range(40):
+        rate = 0.1 * np.cos(7 * np.pi * step / (16 * 40))
+        gradient = weight
+        velocity = 0.9 * velocity + gradient
+        weight = weight - rate * (gradient + 0.9 * velocity)
+        expected.append(weight)
+    found = steps_of(FixMatchSGD(FixMatchSchedule(0.1, 40)))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    of_keras = keras.optimizers.SGD(
+        FixMatchSchedule(0.1, 40), momentum=0.9, nesterov=True
+    )
+    assert np.abs(steps_of(of_keras) - expected).max() > 0.01
+
+
+def test_at_a_constant_rate_it_is_the_momentum_of_keras():
+    of_keras = keras.optimizers.SGD(0.05, momentum=0.8, nesterov=True)
+    np.testing.assert_allclose(
+        steps_of(FixMatchSGD(0.05, 0.8)), steps_of(of_keras), atol=1e-6
+    )
+
+
+def test_nesterov_momentum_survives_serialisation():
+    optimizer = FixMatchSGD(0.02, 0.7, clipnorm=1.0)
+    config = keras.optimizers.serialize(optimizer)
+    restored = keras.optimizers.deserialize(config)
+    assert isinstance(restored, FixMatchSGD)
+    assert restored.get_config() == optimizer.get_config()
+
+
 def test_default_from_scratch_is_sgd_with_nesterov_and_schedule():
     optimizer = build_optimizer(None, 100, pretrained=False)
-    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert isinstance(optimizer, FixMatchSGD)
     assert optimizer.momentum == 0.9
-    assert optimizer.nesterov
     assert optimizer.weight_decay is None
     assert float(optimizer.learning_rate) == pytest.approx(0.03)
     optimizer.build([keras.Variable(np.zeros(2, "float32"))])
