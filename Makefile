@@ -71,8 +71,8 @@ clean:  ## Remove the environment and what the demo wrote
 	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch $(VENV)-lowest demo_output
 
 # A release of which the index has a build without CUDA, of 200 MB in place of 3 GB.
-$(VENV)-torch/installed: BACKEND := "torch==2.13.0" --editable ".[torch,dev]"
-$(VENV)-jax/installed: BACKEND := --editable ".[jax,dev]"
+$(VENV)-torch/installed: BACKEND := "torch==2.13.0" --editable ".[torch,pretrained,dev]"
+$(VENV)-jax/installed: BACKEND := --editable ".[jax,pretrained,dev]"
 $(INSTALLED): BACKEND := --editable ".[all,dev]"
 
 $(VENV)-lowest/installed: pyproject.toml

