@@ -32,7 +32,7 @@ from methods import GROUPS, METHODS, PRESETS, Task
 from results import OPTIONS, Store, option, read
 
 from kdfixmatch_keras import datasets
-from kdfixmatch_keras.kdfixmatch import default_outer_epochs
+from kdfixmatch_keras.training.plan import default_outer_epochs
 
 
 def main() -> int:

@@ -122,9 +122,19 @@ def train(
             rich_help_panel=IMAGES,
         ),
     ] = False,
+    minutes: Annotated[
+        float | None,
+        _option(
+            "How long all may take; epochs and steps that fit are measured. By default "
+            "30, unless one of the next three is given.",
+            LENGTH,
+            show_default=False,
+        ),
+    ] = None,
     epochs: Annotated[
-        int, _option("Epochs of the inner network.", LENGTH, min=1)
-    ] = 100,
+        int | None,
+        _option("Epochs of the inner network. By default 100.", LENGTH, min=1),
+    ] = None,
     outer_epochs: Annotated[
         int | None,
         _option("Epochs of the outer network. By default half.", LENGTH, min=1),

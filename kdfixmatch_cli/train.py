@@ -15,21 +15,24 @@ from rich.console import Console
 
 from kdfixmatch_cli.console import command_line, new_console
 from kdfixmatch_cli.errors import say
-from kdfixmatch_cli.estimate import estimate_seconds
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
 from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
 from kdfixmatch_keras import FixMatch, KDFixMatch, backend, baselines, datasets, report
 from kdfixmatch_keras.classifier import ImageClassifier
-from kdfixmatch_keras.kdfixmatch import default_outer_epochs
 from kdfixmatch_keras.report.run_folder import RunFolder, versions
 from kdfixmatch_keras.storage.files import held, remove_remains, writing
+from kdfixmatch_keras.training import timing
 from kdfixmatch_keras.training.batches import passes_per_batch, steps_of_one_pass
+from kdfixmatch_keras.training.plan import Plan, default_outer_epochs
 
 _SHARED_SETTINGS = inspect.signature(ImageClassifier).parameters
 
 # As words on a command line, for what is None in Python.
 _NONE = {"weights": "none", "clustering": "none"}
+
+# Where neither a time nor epochs are given.
+DEFAULT_MINUTES = 30.0
 
 # What helps where a run cannot go on.
 _OTHER = "Choose another folder, or start over."
@@ -46,15 +49,13 @@ def train(params: Mapping[str, Any]) -> None:
     check_apart(folder.path, [path for path in inputs if path is not None])
     settings = _settings(params)
     model = KDFixMatch(**settings)
-    length = {
-        "epochs": params["epochs"],
-        "outer_epochs": params["outer_epochs"]
-        or default_outer_epochs(params["epochs"]),
-        "steps_per_epoch": params["steps_per_epoch"],
-    }
+    length, minutes = _length(params)
     goes_on = folder.began and not params["restart"]
     if goes_on:
         facts = folder.read_facts("output", _OTHER)
+        if minutes is not None:
+            # What the time came to, which was measured when it began.
+            length = {name: facts["fit"][name] for name in length}
         _compare(facts, settings, length, params["supervised"])
         if "finished" in facts:
             console.print(
@@ -66,11 +67,8 @@ def train(params: Mapping[str, Any]) -> None:
     if goes_on:
         console.print(f"Going on with the run in {folder.path}")
     else:
-        # It makes a network, which shows what is wrong with a backbone or its weights.
-        seconds = estimate_seconds(
-            model, images, supervised=params["supervised"], **length
-        )
-        console.print(f"Training will take about {duration(seconds)} here")
+        # It makes networks, which shows what is wrong with a backbone or its weights.
+        length = _measured(model, images, length, minutes, params, console)
     if params["dry_run"]:
         return
     if folder.began and params["restart"]:
@@ -137,6 +135,49 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
         optimizer.learning_rate = learning_rate
         settings["optimizer"] = optimizer
     return settings
+
+
+def _length(params: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """How long to train, and the minutes that this is to be measured in, or None."""
+    names = ("epochs", "outer_epochs", "steps_per_epoch")
+    given = {name: params[name] for name in names}
+    minutes = params["minutes"]
+    if minutes is None and set(given.values()) == {None}:
+        minutes = DEFAULT_MINUTES
+    plan = Plan(**given, minutes=minutes)
+    return {name: getattr(plan, name) for name in names}, minutes
+
+
+def _measured(
+    model: KDFixMatch,
+    images: Images,
+    length: dict[str, Any],
+    minutes: float | None,
+    params: Mapping[str, Any],
+    console: Console,
+) -> dict[str, Any]:
+    """How long to train where that was said in minutes; says what it will take."""
+    data, supervised = images.as_data(), params["supervised"]
+    costs = timing.measure(model, data)
+    if minutes is not None:
+        length = vars(costs.length_within(minutes, data, supervised=supervised))
+    steps = length["steps_per_epoch"] or steps_of_one_pass(
+        len(images.unlabeled), model.batch_size, model.unlabeled_ratio
+    )
+    planned = timing.Length(length["epochs"], length["outer_epochs"], steps)
+    seconds = costs.seconds(planned, data, supervised=supervised)
+    console.print(
+        f"Training will take about {duration(seconds)} here: {planned.outer_epochs} "
+        f"and {planned.epochs} epochs of {steps:,} steps of {costs.step:.2g} s"
+    )
+    if minutes is not None:
+        console.print(
+            "The same training, whatever the machine: "
+            + " ".join(
+                f"--{name.replace('_', '-')} {value}" for name, value in length.items()
+            )
+        )
+    return length
 
 
 def _introduce(images: Images, console: Console) -> None:

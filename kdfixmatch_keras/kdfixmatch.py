@@ -9,6 +9,7 @@ from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.classifier import ImageClassifier, Settings
 from kdfixmatch_keras.fixmatch import FixMatch, student_of
 from kdfixmatch_keras.serving import saving
+from kdfixmatch_keras.training import timing
 from kdfixmatch_keras.training.data import TrainingData
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
@@ -18,11 +19,6 @@ from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 # How much of the outer network's weights the inner network starts with.
 INNER_INITS = {"fresh": 0.0, "shrunk": 0.5, "outer": 1.0}
 _OTHER_OUTER = "Pass the same `backbone` and `embedding_dim`, or inner_init='fresh'."
-
-
-def default_outer_epochs(epochs: int) -> int:
-    """Epochs of the outer network where `fit` is told those of the inner one alone."""
-    return -(-epochs // 2)
 
 
 class KDFixMatch(ImageClassifier):
@@ -135,9 +131,10 @@ class KDFixMatch(ImageClassifier):
         labeled: Any,
         unlabeled: Any,
         validation_data: Any = None,
-        epochs: int = 100,
+        epochs: int | None = None,
         outer_epochs: int | None = None,
         steps_per_epoch: int | None = None,
+        minutes: float | None = None,
         callbacks: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
         verbose: Any = "auto",
         outer: FixMatch | None = None,
@@ -153,10 +150,12 @@ class KDFixMatch(ImageClassifier):
                 folder, flat or nested.
             validation_data: As `labeled`; evaluated after each epoch. It chooses
                 nothing: the last weights are kept.
-            epochs: Epochs of the inner network.
+            epochs: Epochs of the inner network; None for 100.
             outer_epochs: Epochs of the outer network; None for half as many, rounded
                 up. The paper has as many as `epochs`.
             steps_per_epoch: Batches in an epoch; None for one pass over `unlabeled`.
+            minutes: How long all may take, in place of the three above: a few steps are
+                measured, and epochs and steps that fit are chosen and said.
             callbacks: Keras callbacks, called in both stages; or a dictionary of lists
                 for `"outer"` and `"inner"`. In both, `EarlyStopping` starts anew,
                 `CSVLogger` appends, `TensorBoard` has a folder a stage in `log_dir`.
@@ -167,7 +166,8 @@ class KDFixMatch(ImageClassifier):
             run_dir: Folder that keeps the state of the training after each epoch.
                 Stopped at any moment and called again with the same arguments and
                 images, `fit` goes on and ends with the same bits. What callbacks
-                remember is not kept. A `seed` of None is drawn once and kept.
+                remember is not kept. A `seed` of None is drawn once and kept, as is
+                what `minutes` came to.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
@@ -190,19 +190,20 @@ class KDFixMatch(ImageClassifier):
                 images; or the trusted set is weak.
         """
         saving.check_can_train(self)
-        plan = Plan(
-            epochs, steps_per_epoch, callbacks, verbose, run_dir, has_stages=True
-        )
-        if outer_epochs is None:
-            outer_epochs = default_outer_epochs(plan.epochs)
-        elif outer is not None:
+        if outer is not None and outer_epochs is not None:
             raise ValueError(
                 "`outer_epochs` must be None where `outer` is given, as it is not "
                 f"trained again. Received: outer_epochs={outer_epochs!r}"
             )
-        outer_epochs = validation.check_integer("outer_epochs", outer_epochs, 1)
+        plan = Plan(
+            *(epochs, steps_per_epoch, callbacks, verbose, run_dir),
+            has_stages=True,
+            outer_epochs=outer_epochs,
+            minutes=minutes,
+        )
         self.check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
+        plan = timing.in_steps(self, plan, data, outer=outer is None)
         if outer is not None:
             found = student_of("outer", outer)
             own = self._new_inner(data, self.seed).student
@@ -210,7 +211,7 @@ class KDFixMatch(ImageClassifier):
             if self.inner_init != "fresh":
                 why = f"inner_init={self.inner_init!r} starts from its weights"
                 check_same_weights("outer", found, own, why, _OTHER_OUTER)
-        of_fit = {"outer_epochs": outer_epochs, "outer": outer}
+        of_fit = {"outer_epochs": plan.outer_epochs, "outer": outer}
         with self.training(data, plan, **of_fit) as training:
             self.unlabeled_names = data.unlabeled.names
             self.inner, self.trusted_set, self.history = None, None, {}
@@ -220,7 +221,7 @@ class KDFixMatch(ImageClassifier):
             if outer is None:
                 self.outer = self.new_network("outer", data, training.seed)
                 self.history["outer"] = training.fit(
-                    self.outer, outer_epochs, stage="outer"
+                    self.outer, plan.outer_epochs, stage="outer"
                 )
 
             self.trusted_set = training.select_once(

@@ -268,6 +268,17 @@ FIT_ROWS = [
     ),
     (lambda g: fit(epochs=0), ValueError, integer("epochs", 1, 0)),
     (lambda g: fit(epochs=True), ValueError, integer("epochs", 1, True)),
+    (
+        lambda g: fit(minutes=0),
+        ValueError,
+        "`minutes` must be in (0, inf). Received: minutes=0",
+    ),
+    (
+        lambda g: fit(minutes=1, epochs=2),
+        ValueError,
+        "`epochs` must be None where `minutes` are given, which say how long to train. "
+        "Received: epochs=2",
+    ),
     (lambda g: fit(outer_epochs=2.5), ValueError, integer("outer_epochs", 1, 2.5)),
     (
         lambda g: fit(steps_per_epoch="9"),

@@ -11,7 +11,7 @@ from methods import PRESETS, Task
 
 from kdfixmatch_keras import KDFixMatch, TrustedSetBuilder, baselines
 from kdfixmatch_keras.classifier import ImageClassifier
-from kdfixmatch_keras.kdfixmatch import default_outer_epochs
+from kdfixmatch_keras.training.plan import default_outer_epochs
 
 STAGES = ("outer", "labeling", "clustering", "inner")
 

@@ -303,6 +303,19 @@ def opened_together(
     yield RunState(known.parent, seed, bool(is_new), training, writes=False)
 
 
+def kept_identity(folder: Any, argument: str = "run_dir") -> dict[str, Any] | None:
+    """What makes the training that a folder keeps the same; None if there is none.
+
+    Raises:
+        ValueError: It is of another version, or damaged.
+    """
+    known = Path(folder) / "identity.json"
+    if not known.is_file():
+        return None
+    identity: dict[str, Any] = _read_identity(known, argument)["identity"]
+    return identity
+
+
 def _check_empty(folder: Path, argument: str) -> None:
     # What a kill left of the first file that is written is nothing to lose.
     if not folder.is_dir() or any(

@@ -1,0 +1,250 @@
+"""How long a training takes on this machine, and how much of it fits into minutes."""
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from kdfixmatch_keras import clustering
+from kdfixmatch_keras.backend import processes
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.serving import prediction
+from kdfixmatch_keras.sources import SubsetSource
+from kdfixmatch_keras.training import run_state
+from kdfixmatch_keras.training.batches import passes_per_batch
+from kdfixmatch_keras.training.data import TrainingData
+from kdfixmatch_keras.training.plan import Plan, default_outer_epochs
+
+# Steps, images and embeddings that are measured.
+STEPS, IMAGES, EMBEDDINGS = 8, 512, 5_000
+# Epochs of the inner network, and the share of the time that may go into evaluating
+# after each of them and of those of the outer one.
+EPOCHS, EVALUATION = 10, 0.1
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long the networks are trained.
+
+    Attributes:
+        epochs: Epochs of the inner network.
+        outer_epochs: Epochs of the outer one, 0 where it is given.
+        steps_per_epoch: Batches in an epoch of either.
+    """
+
+    epochs: int
+    outer_epochs: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of a training take on this machine, in seconds.
+
+    Attributes:
+        start: What the first step of a network takes more than the others, as Keras
+            prepares it.
+        step: A step on labeled and unlabeled images.
+        labeled_step: A step on labeled images alone.
+        prediction_start: As `start`, of a prediction.
+        prediction: Predicting an image.
+        clustering: Clustering all unlabeled images.
+    """
+
+    start: float
+    step: float
+    labeled_step: float
+    prediction_start: float
+    prediction: float
+    clustering: float
+
+    def seconds(
+        self, length: Length, data: TrainingData, *, supervised: bool = False
+    ) -> float:
+        """What a whole training takes.
+
+        Args:
+            length: Of its networks.
+            data: Its images.
+            supervised: Whether a network is trained on the labels alone as well, for as
+                long as the inner one.
+        """
+        epochs = length.epochs + length.outer_epochs
+        networks = 1 + (length.outer_epochs > 0)
+        found = epochs * length.steps_per_epoch * self.step
+        if supervised:
+            found += length.epochs * length.steps_per_epoch * self.labeled_step
+            epochs += length.epochs
+            networks += 1
+        found += networks * self.start
+        if data.validation is not None:
+            found += networks * self.prediction_start
+            found += epochs * len(data.validation.images) * self.prediction
+        found += self.prediction_start + len(data.unlabeled) * self.prediction
+        return found + self.clustering
+
+    def length_within(
+        self,
+        minutes: float,
+        data: TrainingData,
+        *,
+        supervised: bool = False,
+        outer: bool = True,
+    ) -> Length:
+        """The longest training that ends in time.
+
+        Args:
+            minutes: How long it may take.
+            data: Its images.
+            supervised: See `seconds`.
+            outer: Whether the outer network is trained, for half as long.
+
+        Raises:
+            ValueError: Not even a step of each network fits.
+        """
+
+        def of(epochs: int, steps: int) -> Length:
+            return Length(epochs, default_outer_epochs(epochs) * outer, steps)
+
+        def seconds(length: Length) -> float:
+            return self.seconds(length, data, supervised=supervised)
+
+        once = 0.0
+        if data.validation is not None:
+            once = len(data.validation.images) * self.prediction
+        evaluations = 1.0 + 0.5 * outer + supervised
+        affordable = EVALUATION * 60 * minutes / max(evaluations * once, 1e-9)
+        epochs = int(min(EPOCHS, max(2.0, affordable)))
+        epochs -= epochs % 2
+        fixed = seconds(of(epochs, 0))
+        steps = int((60 * minutes - fixed) / (seconds(of(epochs, 1)) - fixed))
+        if steps < 1:
+            needed = seconds(of(2, 1)) / 60
+            raise ValueError(
+                f"`minutes` must be at least {needed:.2g} on this machine, where a "
+                f"step takes {self.step:.2f} s and labeling and clustering the "
+                f"unlabeled images {len(data.unlabeled) * self.prediction:.0f} s. "
+                f"Received: minutes={minutes:g}. Smaller images, a smaller network or "
+                "fewer images need less."
+            )
+        return of(epochs, steps)
+
+
+def measure(model: Any, data: TrainingData) -> Costs:
+    """Measures what a training of a `KDFixMatch` costs, by parts of it.
+
+    Networks are made, trained for a few steps and thrown away.
+
+    Args:
+        model: A `KDFixMatch`.
+        data: Its images.
+    """
+    clock = _StepClock()
+    # Epochs of one step would be measured with what ends an epoch.
+    plan = Plan(epochs=1, steps_per_epoch=STEPS, callbacks=[clock], verbose=0)
+    network = model.new_network("outer", data, model.seed)
+    session = model.new_session(replace(data, validation=None), plan)
+    with warnings.catch_warnings():
+        # So few steps say nothing about the training.
+        warnings.simplefilter("ignore", UserWarning)
+        session.fit(network, plan.epochs)
+    first, *others = clock.seconds
+    step = statistics.median(others)
+    labeled = model.batch_size
+    passes = passes_per_batch(network, labeled, labeled * model.unlabeled_ratio)
+    labeled_step = step * passes_per_batch(network, labeled, 0) / passes
+
+    rows = np.arange(min(IMAGES, len(data.unlabeled)))
+    images = SubsetSource(data.unlabeled, rows)
+    embedder = prediction.embedder(network)
+    first_time, again = (
+        _seconds(lambda: prediction.predict(embedder, images)) for _ in range(2)
+    )
+    return Costs(
+        start=max(first - step, 0.0),
+        step=step,
+        labeled_step=labeled_step,
+        prediction_start=max(first_time - again, 0.0),
+        prediction=again / len(images),
+        clustering=_clustering_seconds(model, data, network),
+    )
+
+
+def in_steps(model: Any, plan: Plan, data: TrainingData, *, outer: bool) -> Plan:
+    """A plan in epochs and steps for one in minutes; others as they are.
+
+    A training that goes on keeps the plan that it began with.
+
+    Args:
+        model: A `KDFixMatch`.
+        plan: What `fit` was asked for.
+        data: Its images.
+        outer: Whether the outer network is to be trained.
+
+    Raises:
+        ValueError: So little time is not enough, or `run_dir` is no folder of a
+            training.
+    """
+    if plan.minutes is None:
+        return plan
+    kept = plan.run_dir and run_state.kept_identity(plan.run_dir)
+    if kept:
+        length = Length(*(kept[n] for n in Length.__annotations__))
+    else:
+        plan.say("Measuring how long training takes here")
+        costs = measure(model, data)
+        length = costs.length_within(plan.minutes, data, outer=outer)
+        # Each process measures, and all train alike.
+        length = Length(*processes.of_first(list(vars(length).values())))
+        plan.say(
+            f"About {costs.seconds(length, data) / 60:.1f} minutes. To repeat this: "
+            f"epochs={length.epochs}, outer_epochs={length.outer_epochs}, "
+            f"steps_per_epoch={length.steps_per_epoch}"
+        )
+    chosen = {**vars(length), "outer_epochs": length.outer_epochs or None}
+    return replace(plan, minutes=None, **chosen)
+
+
+def _clustering_seconds(model: Any, data: TrainingData, network: Any) -> float:
+    if model.clustering is None:
+        return 0.0
+    count = min(EMBEDDINGS, len(data.unlabeled))
+    dimensions = network.student.get_layer("embedding").output.shape[-1]
+    classes = len(data.labeled.class_names)
+    rng = np.random.default_rng(0)
+    centers = 3 * rng.normal(size=(classes, dimensions))
+    made_up = centers[rng.integers(classes, size=count)]
+    made_up += rng.normal(size=made_up.shape)
+    clusters = model.clusters_per_class * classes
+    seed = validation.derive_seed(model.seed, "clustering")
+    clusterer = clustering.get(model.clustering, clusters, seed)
+    if count < max(clusters, clustering.own_number(clusterer)):
+        return 0.0
+    taken = _seconds(lambda: clusterer.fit_predict(made_up.astype("float32")))
+    return taken * len(data.unlabeled) / count
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+class _StepClock(keras.callbacks.Callback):
+    """Measures each step in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._started = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seconds.append(time.perf_counter() - self._started)
