@@ -167,6 +167,21 @@ def train(
             "imagenet, none (random ones), or the path of a weights file.", NETWORK
         ),
     ] = "imagenet",
+    pretrained: Annotated[
+        bool | None,
+        _option(
+            "Whether the network starts from trained weights. By default found out.",
+            NETWORK,
+        ),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        _option(
+            "Range of the pixels that the network expects, where it does not tell: tf, "
+            "raw, unit_interval, torch or caffe.",
+            NETWORK,
+        ),
+    ] = None,
     embedding_dim: Annotated[
         int,
         _option(

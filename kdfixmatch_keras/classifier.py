@@ -34,6 +34,8 @@ class Settings(TypedDict, total=False):
     """The arguments that all methods share, for editors and type checkers."""
 
     weights: Any
+    pretrained: bool | None
+    pixels: str | None
     image_size: Sequence[int] | None
     embedding_dim: int | None
     tau: float
@@ -64,6 +66,12 @@ class ImageClassifier:
             `(input_shape) -> keras.Model`; see `backbones.build_network`.
         weights: None, `"imagenet"` or the path of a weights file; for names in
             `keras.applications` and EfficientNet-Lite only, others ignore `"imagenet"`.
+        pretrained: Whether a model of your own starts from trained weights, which asks
+            for small learning rates and frozen batch norm; None finds out, see
+            `backbones.build_network`.
+        pixels: Range of the pixels that a model of your own expects: `"tf"` ([-1, 1]),
+            `"raw"` ([0, 255]), `"unit_interval"` ([0, 1]), `"torch"` or `"caffe"`; None
+            finds out, or asks for it where a trained model does not tell.
         image_size: `(H, W)` to which images are resized; None keeps their own.
         embedding_dim: Size of the embedding, a layer before the logits; None for the
             features of the backbone themselves, as FixMatch has them.
@@ -83,8 +91,7 @@ class ImageClassifier:
             that share it.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one, `mu`.
         optimizer: Name or Keras optimizer; None for the reference set-up, see
-            `training.optimizers`. Pass one with a small learning rate if
-            `backbone` is a trained model of your own.
+            `training.optimizers`.
         mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU and on several
             devices of TensorFlow), True, False, `"float32"`, `"mixed_float16"` or
             `"mixed_bfloat16"`.
@@ -107,6 +114,8 @@ class ImageClassifier:
         backbone: Any = "efficientnetb0",
         *,
         weights: Any = "imagenet",
+        pretrained: bool | None = None,
+        pixels: str | None = None,
         image_size: Sequence[int] | None = None,
         embedding_dim: int | None = 256,
         tau: float = 0.95,
@@ -123,9 +132,11 @@ class ImageClassifier:
         mixed_precision: bool | str = "auto",
         seed: int | None = None,
     ) -> None:
-        backbones.check_backbone(backbone, weights)
+        backbones.check_backbone(backbone, weights, pretrained, pixels)
         self.backbone = backbone
         self.weights = weights
+        self.pretrained = pretrained
+        self.pixels = pixels
         self.image_size = check_image_size(image_size)
         self.embedding_dim = validation.check_count("embedding_dim", embedding_dim)
         self.tau = validation.check_fraction("tau", tau)
@@ -202,7 +213,9 @@ class ImageClassifier:
             batch_size=self.batch_size,
             unlabeled_ratio=self.unlabeled_ratio,
             optimizer=self.optimizer,
-            pretrained=backbones.is_pretrained(self.backbone, self.weights),
+            pretrained=backbones.is_pretrained(
+                self.backbone, self.weights, self.pretrained
+            ),
         )
 
     @contextlib.contextmanager
@@ -262,6 +275,8 @@ class ImageClassifier:
                 data.labeled.images.image_shape,
                 len(data.labeled.class_names),
                 weights=self.weights,
+                pretrained=self.pretrained,
+                pixels=self.pixels,
                 embedding_dim=self.embedding_dim,
                 seed=seed,
                 name=stage,

@@ -101,6 +101,7 @@ CONSTRUCTOR_ROWS = [
         "`mixed_precision` must be one of 'auto', 'float32'",
     ),
     ("optimizer", "adm", "a Keras optimizer. Received: optimizer='adm'. Did you mean"),
+    ("pixels", "torhc", "Received: pixels='torhc'. Did you mean 'torch'?"),
     (
         "backbone",
         "smal_cnn",
@@ -144,6 +145,11 @@ TYPE_ROWS = [
         keras.optimizers.Adam,
         "`optimizer` must be None, a name or a Keras optimizer. Received: "
         "optimizer=<cl",
+    ),
+    (
+        "pretrained",
+        "yes",
+        "`pretrained` must be True, False or None. Received: pretrained='yes'",
     ),
     (
         "backbone",

@@ -5,7 +5,12 @@ from typing import Any
 
 import keras
 
-from kdfixmatch_keras.backbones.family import Family, freeze_batch_norm, wrong_file
+from kdfixmatch_keras.backbones.family import (
+    Choice,
+    Family,
+    freeze_batch_norm,
+    wrong_file,
+)
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 
 # Pixel range that each family of `keras.applications` was trained on. Families that
@@ -27,18 +32,21 @@ class Applications(Family):
     """The networks of `keras.applications`, by their names in lower case."""
 
     has_weights = True
-    has_penalty = False
 
     def names(self) -> Collection[str]:
         """See `Family`."""
         return application_names()
 
+    def has_penalty(self, choice: Choice) -> bool:
+        """See `Family`. They are trained with decoupled weight decay."""
+        return False
+
     def features(
-        self, images: Any, backbone: Any, weights: Any, size: Sequence[int] | None
+        self, images: Any, choice: Choice, size: Sequence[int] | None = None
     ) -> Any:
         """See `Family`."""
-        x = preprocessed(backbone, images, size)
-        return build(backbone, weights, x.shape[1:])(x)
+        x = preprocessed(choice.backbone, images, size)
+        return build(choice, x.shape[1:])(x)
 
 
 def application_names() -> dict[str, Callable[..., Any]]:
@@ -61,25 +69,26 @@ def preprocessed(backbone: str, images: Any, size: Sequence[int] | None = None) 
     smallest = _MINIMUM_SIDE.get(backbone, 32)
     height, width = size or images.shape[1:3]
     size = (max(height, smallest), max(width, smallest))
-    return Preprocessing(_pixels(backbone), 3, size, name="preprocessing")(images)
+    return Preprocessing(pixels_of(backbone), 3, size, name="preprocessing")(images)
 
 
-def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> Any:
-    """The network of that name without its top, for pixels of a shape `(H, W, 3)`.
+def build(choice: Choice, shape: tuple[int, ...]) -> Any:
+    """The network chosen, without its top, for pixels of a shape `(H, W, 3)`.
 
-    With `weights`, its batch norm is frozen.
+    With weights, its batch norm is frozen.
 
     Raises:
         RuntimeError: The ImageNet weights cannot be downloaded.
         ValueError: `weights` are not a file of this network's weights.
     """
+    backbone, weights = choice.backbone, choice.weights
     builder = application_names()[backbone]
     try:
         body = builder(include_top=False, weights=weights, input_shape=shape)
     # Keras raises a bare Exception when a download fails, and whatever h5py does.
     except Exception as error:
         if weights not in (None, "imagenet"):
-            raise wrong_file(backbone, weights, error) from error
+            raise wrong_file(choice, error) from error
         if weights != "imagenet" or "fetch failure" not in str(error):
             raise
         raise RuntimeError(
@@ -93,7 +102,8 @@ def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> Any:
     return body
 
 
-def _pixels(backbone: str) -> str:
+def pixels_of(backbone: str) -> str:
+    """Range of the pixels that the network of that name was trained on."""
     if backbone == "mobilenet" or backbone.endswith("v2") and "resnet" in backbone:
         return "tf"
     for prefix, pixels in _PIXELS_BY_PREFIX.items():

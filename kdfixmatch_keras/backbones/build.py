@@ -12,7 +12,7 @@ from keras import layers
 from kdfixmatch_keras.backbones.applications import Applications
 from kdfixmatch_keras.backbones.convolution import L2_PENALTY
 from kdfixmatch_keras.backbones.efficientnet_lite import EfficientNetLite
-from kdfixmatch_keras.backbones.family import Family
+from kdfixmatch_keras.backbones.family import Choice, Family
 from kdfixmatch_keras.backbones.own_networks import OwnNetworks
 from kdfixmatch_keras.backbones.user_models import UserModels
 from kdfixmatch_keras.checks import validation
@@ -21,26 +21,38 @@ from kdfixmatch_keras.checks import validation
 FAMILIES = (OwnNetworks(), EfficientNetLite(), Applications(), UserModels())
 
 
-def check_backbone(backbone: Any, weights: Any) -> None:
-    """Checks the two arguments that choose a network, without building it.
+def check_backbone(
+    backbone: Any,
+    weights: Any,
+    pretrained: bool | None = None,
+    pixels: str | None = None,
+) -> None:
+    """Checks the arguments that choose a network, without building it.
 
     Raises:
         ImportError: A package that has the weights is not installed.
-        TypeError: `backbone` is neither a name, a model nor a callable.
-        ValueError: The name is unknown, or `weights` do not exist or do not apply.
+        TypeError: `backbone` is neither a name, a model nor a callable, or `pretrained`
+            neither None, True nor False.
+        ValueError: A name is unknown, `weights` do not exist or do not apply, or an
+            argument contradicts what is known of the network.
     """
-    _family_of(backbone).check(backbone, weights)
+    _family_of(backbone).check(Choice(backbone, weights, pretrained, pixels))
 
 
-def is_pretrained(backbone: Any, weights: Any) -> bool:
+def is_pretrained(backbone: Any, weights: Any, pretrained: bool | None = None) -> bool:
     """Whether the network starts from trained weights.
 
+    Args:
+        backbone: See `build_network`.
+        weights: See `build_network`.
+        pretrained: What the user says of it, or None.
+
     Raises:
-        TypeError: See `check_backbone`.
-        ValueError: See `check_backbone`.
+        TypeError: `backbone` is neither a name, a model nor a callable.
+        ValueError: The name is unknown.
     """
-    check_backbone(backbone, None)
-    return _family_of(backbone).is_pretrained(backbone, weights)
+    family = _family_of(backbone)
+    return family.is_pretrained(Choice(backbone, weights, pretrained))
 
 
 def _family_of(backbone: Any) -> Family:
@@ -62,6 +74,8 @@ def build_network(
     num_classes: int,
     *,
     weights: Any = "imagenet",
+    pretrained: bool | None = None,
+    pixels: str | None = None,
     embedding_dim: int | None = 256,
     seed: int | None = None,
     name: str = "student",
@@ -72,13 +86,24 @@ def build_network(
         backbone: Lower-case name of a network in `keras.applications`,
             `"efficientnet_lite0"` (or 1, 2), `"small_cnn"`, `"wide_resnet_28_2"`, a
             `keras.Model`, or a callable `(input_shape) -> keras.Model`. A model or
-            callable takes float pixels in [-1, 1] of the shape of the data; its output
-            is a vector or a feature map, which is then averaged. A model is cloned,
-            with its weights.
+            callable takes float pixels of the shape of the data; its output is a vector
+            or a feature map, which is then averaged. A model is cloned, with its
+            weights.
         input_shape: `(H, W, C)` of the uint8 images.
         num_classes: Number of classes, `K`.
         weights: None, `"imagenet"` or a file; for networks of `keras.applications`
             and EfficientNet-Lite only. With weights their batch norm stays frozen.
+        pretrained: Whether a model of your own starts from trained weights: its batch
+            norm stays frozen then, and no L2 penalty is on the layers after it. None
+            finds out: a model is trained if its optimizer has made steps, or if a bias,
+            a shift or a moving mean in it holds different values, which all start
+            alike. What a callable returns must not look so unless this is given.
+        pixels: Range of the pixels that a model of your own expects: `"tf"`, [-1, 1];
+            `"raw"`, [0, 255]; `"unit_interval"`, [0, 1]; `"torch"`, ImageNet mean 0 and
+            deviation 1; `"caffe"`, blue-green-red with the ImageNet mean subtracted.
+            None finds out: a `Rescaling` or `Normalization` at its beginning tells, or
+            the name that `keras.applications` gave it. Where neither does, it is `"tf"`
+            for an untrained model, and must be given for a trained one.
         embedding_dim: Size of the embedding, a layer before the logits; None for the
             features of the backbone themselves, without a layer, as FixMatch has them.
         seed: Integer that fixes the initial weights; None draws them at random.
@@ -92,18 +117,18 @@ def build_network(
         ImportError: The package with the ImageNet weights is not installed.
         RuntimeError: The ImageNet weights cannot be downloaded.
         TypeError: `backbone` is neither a name, a model nor a callable, or the callable
-            returns no model.
+            returns no model; `pretrained` is neither None, True nor False.
         ValueError: An argument is out of range, or the model does not fit the images.
     """
-    check_backbone(backbone, weights)
+    choice = Choice(backbone, weights, pretrained, pixels)
+    check_backbone(*choice)
     input_shape = _check_input_shape(input_shape)
     num_classes = validation.check_integer("num_classes", num_classes, 2)
     embedding_dim = validation.check_count("embedding_dim", embedding_dim)
     with seeded(seed):
         inputs = layers.Input(input_shape, dtype="uint8", name="images")
-        x = _features(backbone, inputs, weights)
-        # What has none itself is trained with decoupled weight decay.
-        has_penalty = _family_of(backbone).has_penalty
+        x = _features(inputs, choice)
+        has_penalty = _family_of(backbone).has_penalty(choice)
         penalty = keras.regularizers.L2(L2_PENALTY) if has_penalty else None
         if embedding_dim is None:
             x = layers.Identity(name="embedding")(x)
@@ -125,6 +150,8 @@ def build_features(
     input_shape: tuple[int, int, int],
     *,
     weights: Any = "imagenet",
+    pretrained: bool | None = None,
+    pixels: str | None = None,
     size: Sequence[int] | None = None,
     seed: int | None = None,
     name: str = "features",
@@ -135,6 +162,8 @@ def build_features(
         backbone: See `build_network`.
         input_shape: `(H, W, C)` of the uint8 images.
         weights: See `build_network`.
+        pretrained: See `build_network`.
+        pixels: See `build_network`.
         size: `(H, W)` in which the backbone sees the images; None for their own, or
             the smallest that it accepts.
         seed: Integer that fixes the initial weights; None draws them at random.
@@ -149,13 +178,12 @@ def build_features(
         TypeError: See `build_network`.
         ValueError: See `build_network`.
     """
-    check_backbone(backbone, weights)
+    choice = Choice(backbone, weights, pretrained, pixels)
+    check_backbone(*choice)
     input_shape = _check_input_shape(input_shape)
     with seeded(seed):
         inputs = layers.Input(input_shape, dtype="uint8", name="images")
-        return keras.Model(
-            inputs, _features(backbone, inputs, weights, size), name=name
-        )
+        return keras.Model(inputs, _features(inputs, choice, size), name=name)
 
 
 @contextlib.contextmanager
@@ -268,11 +296,9 @@ def check_same_weights(
         )
 
 
-def _features(
-    backbone: Any, inputs: Any, weights: Any, size: Sequence[int] | None = None
-) -> Any:
-    """The features `(n, D)` of a checked backbone, given raw images."""
-    x = _family_of(backbone).features(inputs, backbone, weights, size)
+def _features(inputs: Any, choice: Choice, size: Sequence[int] | None = None) -> Any:
+    """The features `(n, D)` of a checked choice, given raw images."""
+    x = _family_of(choice.backbone).features(inputs, choice, size)
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     if len(x.shape) != 2:

@@ -10,7 +10,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from kdfixmatch_keras.backbones.family import Family, freeze_batch_norm, wrong_file
+from kdfixmatch_keras.backbones.family import (
+    Choice,
+    Family,
+    freeze_batch_norm,
+    wrong_file,
+)
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 from kdfixmatch_keras.backbones.torch_weights import read_arrays
 
@@ -63,25 +68,28 @@ class EfficientNetLite(Family):
     """The names `"efficientnet_lite0"` to `"efficientnet_lite2"`."""
 
     has_weights = True
-    has_penalty = False
 
     def names(self) -> Collection[str]:
         """See `Family`."""
         return _KINDS
 
-    def check(self, backbone: Any, weights: Any) -> None:
+    def check(self, choice: Choice) -> None:
         """See `Family`."""
-        super().check(backbone, weights)
-        if weights == "imagenet":
-            _weights_file(backbone)
+        super().check(choice)
+        if choice.weights == "imagenet":
+            _weights_file(choice.backbone)
+
+    def has_penalty(self, choice: Choice) -> bool:
+        """See `Family`. They are trained with decoupled weight decay."""
+        return False
 
     def features(
-        self, images: Any, backbone: Any, weights: Any, size: Sequence[int] | None
+        self, images: Any, choice: Choice, size: Sequence[int] | None = None
     ) -> Any:
         """See `Family`."""
         height, width = size or images.shape[1:3]
         smallest = SMALLEST_SIDE
-        if size is None and weights is not None:
+        if size is None and choice.weights is not None:
             smallest = SMALLEST_PRETRAINED_SIDE
         # Both sides by the same factor, or shapes would look unlike those it knows.
         factor = max(1.0, smallest / min(height, width))
@@ -89,19 +97,19 @@ class EfficientNetLite(Family):
         x = Preprocessing("raw", 3, size, name="preprocessing")(images)
         # To (x - 127) / 128.
         x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(x)
-        return build(backbone, weights, x.shape[1:])(x)
+        return build(choice, x.shape[1:])(x)
 
 
-def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> keras.Model:
-    """The network of that name without its classifier.
+def build(choice: Choice, shape: tuple[int, ...]) -> keras.Model:
+    """The network chosen, without its classifier.
 
     It is EfficientNet without squeeze-and-excitation and with ReLU6 for swish; stem and
-    head keep their size where the rest is scaled. With `weights`, its batch norm is
+    head keep their size where the rest is scaled. With weights, its batch norm is
     frozen.
 
     Args:
-        backbone: The name.
-        weights: None, `"imagenet"` or a file of weights that Keras wrote.
+        choice: The name, and its weights: None, `"imagenet"` or a file that Keras
+            wrote.
         shape: `(H, W, 3)` of the pixels, which are `(x - 127) / 128` of raw ones.
 
     Returns:
@@ -117,6 +125,7 @@ def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> keras.Model:
         - [Higher accuracy on vision models with EfficientNet-Lite, 2020](
           https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html)
     """
+    backbone, weights = choice.backbone, choice.weights
     kind = _KINDS[backbone]
     inputs = layers.Input(shape)
     x = _convolved(inputs, _STEM, 3, 2, "conv_stem", "bn0")
@@ -139,7 +148,7 @@ def build(backbone: str, weights: Any, shape: tuple[int, ...]) -> keras.Model:
             body.load_weights(weights)
         # Keras raises whatever h5py does.
         except Exception as error:
-            raise wrong_file(backbone, weights, error) from error
+            raise wrong_file(choice, error) from error
     freeze_batch_norm(body)
     return body
 

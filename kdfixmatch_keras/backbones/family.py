@@ -3,9 +3,22 @@
 import abc
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from keras import layers
+
+from kdfixmatch_keras.backbones.preprocessing import Preprocessing
+from kdfixmatch_keras.checks import validation
+
+
+class Choice(NamedTuple):
+    """The arguments with which a user chooses a network; see `build_network`."""
+
+    backbone: Any
+    weights: Any = None
+    pretrained: bool | None = None
+    pixels: str | None = None
 
 
 class Family(abc.ABC):
@@ -14,11 +27,9 @@ class Family(abc.ABC):
     Attributes:
         has_weights: Whether `weights` apply to these networks, which are pretrained
             with them.
-        has_penalty: Whether FixMatch's L2 penalty is on the layers after them.
     """
 
     has_weights = False
-    has_penalty = True
 
     def names(self) -> Collection[str]:
         """Names by which a user chooses one of these networks."""
@@ -28,13 +39,74 @@ class Family(abc.ABC):
         """Whether `backbone` is one of these networks."""
         return isinstance(backbone, str) and backbone in self.names()
 
-    def check(self, backbone: Any, weights: Any) -> None:
-        """Checks `weights` for a `backbone` of this family, without building it.
+    def check(self, choice: Choice) -> None:
+        """Checks what is chosen, without building it.
 
         Raises:
             ImportError: A package that has the weights is not installed.
-            ValueError: `weights` do not exist or do not apply.
+            TypeError: `pretrained` is neither None, True nor False.
+            ValueError: `weights` do not exist or do not apply, or one of the other
+                arguments is out of range or contradicts the rest.
         """
+        self._check_weights(choice)
+        if not isinstance(choice.pretrained, bool | np.bool_ | None):
+            raise TypeError(
+                "`pretrained` must be True, False or None. Received: pretrained="
+                f"{choice.pretrained!r}"
+            )
+        if choice.pixels is not None:
+            validation.check_choice("pixels", choice.pixels, Preprocessing.RANGES)
+        self.check_known(choice)
+
+    def check_known(self, choice: Choice) -> None:
+        """Checks that nothing contradicts what is known of a network.
+
+        Here of one with a name, of which all is known.
+
+        Raises:
+            ValueError: An argument does.
+        """
+        known = self.is_pretrained(choice._replace(pretrained=None))
+        if choice.pretrained not in (None, known):
+            start = "random" if choice.weights is None or not known else "these"
+            raise ValueError(
+                f"`pretrained` must be None or {known} for "
+                f"backbone={choice.backbone!r} with weights={choice.weights!r}, which "
+                f"starts from {start} weights. Received: pretrained="
+                f"{choice.pretrained!r}"
+            )
+        if choice.pixels is not None:
+            raise ValueError(
+                f"`pixels` must be None for backbone={choice.backbone!r}, which gets "
+                f"those that it expects. Received: pixels={choice.pixels!r}"
+            )
+
+    def is_pretrained(self, choice: Choice) -> bool:
+        """Whether what is chosen starts from trained weights."""
+        return self.has_weights and choice.weights is not None
+
+    def has_penalty(self, choice: Choice) -> bool:
+        """Whether FixMatch's L2 penalty is on the layers after the network."""
+        return not self.is_pretrained(choice)
+
+    @abc.abstractmethod
+    def features(
+        self, images: Any, choice: Choice, size: Sequence[int] | None = None
+    ) -> Any:
+        """What a network makes of raw images.
+
+        Args:
+            images: Keras tensor, uint8 `(n, H, W, C)`.
+            choice: What `check` has passed.
+            size: `(H, W)` in which the network sees the images; None for their own, or
+                the smallest that it takes.
+
+        Returns:
+            Keras tensor, a feature map `(n, H', W', D)` or vectors `(n, D)`.
+        """
+
+    def _check_weights(self, choice: Choice) -> None:
+        weights = choice.weights
         if weights is None or weights == "imagenet":
             return
         if not isinstance(weights, str | Path) or not Path(weights).is_file():
@@ -46,29 +118,8 @@ class Family(abc.ABC):
             raise ValueError(
                 '`weights` must be None or "imagenet" (which then has no effect) for a '
                 "backbone that is not in keras.applications, nor an EfficientNet-Lite. "
-                f"Received: weights={weights!r}, backbone={backbone!r}"
+                f"Received: weights={weights!r}, backbone={choice.backbone!r}"
             )
-
-    def is_pretrained(self, backbone: Any, weights: Any) -> bool:
-        """Whether a `backbone` of this family starts from trained weights."""
-        return self.has_weights and weights is not None
-
-    @abc.abstractmethod
-    def features(
-        self, images: Any, backbone: Any, weights: Any, size: Sequence[int] | None
-    ) -> Any:
-        """What a checked `backbone` makes of raw images.
-
-        Args:
-            images: Keras tensor, uint8 `(n, H, W, C)`.
-            backbone: The name or object.
-            weights: What the network starts from.
-            size: `(H, W)` in which the network sees the images; None for their own, or
-                the smallest that it takes.
-
-        Returns:
-            Keras tensor, a feature map `(n, H', W', D)` or vectors `(n, D)`.
-        """
 
 
 def freeze_batch_norm(body: Any) -> None:
@@ -79,9 +130,9 @@ def freeze_batch_norm(body: Any) -> None:
             layer.trainable = False
 
 
-def wrong_file(backbone: str, weights: Any, error: Exception) -> ValueError:
+def wrong_file(choice: Choice, error: Exception) -> ValueError:
     """The error of a file that does not hold the weights of a network."""
     return ValueError(
-        f"`weights` must be a file of weights of {backbone} without its top. "
-        f"Received: weights={str(weights)!r} ({error})"
+        f"`weights` must be a file of weights of {choice.backbone} without its top. "
+        f"Received: weights={str(choice.weights)!r} ({error})"
     )

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from kdfixmatch_keras.backbones.family import Family
+from kdfixmatch_keras.backbones.family import Choice, Family
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 from kdfixmatch_keras.backbones.small_cnn import small_cnn
 from kdfixmatch_keras.backbones.wide_resnet import wide_resnet_28_2
@@ -20,9 +20,9 @@ class OwnNetworks(Family):
         return _NETWORKS
 
     def features(
-        self, images: Any, backbone: Any, weights: Any, size: Sequence[int] | None
+        self, images: Any, choice: Choice, size: Sequence[int] | None = None
     ) -> Any:
         """See `Family`."""
         channels = images.shape[-1]
         x = Preprocessing("tf", channels, size, name="preprocessing")(images)
-        return _NETWORKS[backbone](x)
+        return _NETWORKS[choice.backbone](x)

@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
-from kdfixmatch_keras.backbones.family import Family
+from kdfixmatch_keras.backbones.family import Choice, Family, freeze_batch_norm
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
+from kdfixmatch_keras.backbones.trained_models import expected_pixels, is_trained
 from kdfixmatch_keras.backbones.weights import set_weights
 
 
@@ -18,41 +19,88 @@ class UserModels(Family):
         """See `Family`."""
         return callable(backbone)
 
-    def check(self, backbone: Any, weights: Any) -> None:
+    def check(self, choice: Choice) -> None:
         """See `Family`.
 
         Raises:
             TypeError: A callable does not take one argument.
         """
+        backbone = choice.backbone
         if not isinstance(backbone, keras.Model) and not _takes_one(backbone):
             raise TypeError(
                 "`backbone` must take one argument, the input shape. Received: "
                 f"backbone={backbone!r}, which takes {signature(backbone)}"
             )
-        super().check(backbone, weights)
+        super().check(choice)
+
+    def check_known(self, choice: Choice) -> None:
+        """Checks that the pixels of a trained model are known.
+
+        Raises:
+            ValueError: They are not.
+        """
+        if isinstance(choice.backbone, keras.Model):
+            _pixels(choice)
+
+    def is_pretrained(self, choice: Choice) -> bool:
+        """See `Family`. Where it is not said, a callable makes untrained models."""
+        if choice.pretrained is not None:
+            return bool(choice.pretrained)
+        return isinstance(choice.backbone, keras.Model) and is_trained(choice.backbone)
 
     def features(
-        self, images: Any, backbone: Any, weights: Any, size: Sequence[int] | None
+        self, images: Any, choice: Choice, size: Sequence[int] | None = None
     ) -> Any:
         """See `Family`.
 
         Raises:
             TypeError: A callable returns no model.
-            ValueError: The model does not fit the images.
+            ValueError: The model does not fit the images, or what it was trained on is
+                not known.
         """
         channels = images.shape[-1]
-        x = Preprocessing("tf", channels, size, name="preprocessing")(images)
-        if isinstance(backbone, keras.Model):
-            body = keras.models.clone_model(backbone)
-            set_weights(body, backbone.get_weights())
-            return _applied(body, x)
-        body = backbone(x.shape[1:])
-        if not isinstance(body, keras.Model):
-            raise TypeError(
-                "`backbone` must return a keras.Model for an input shape. "
-                f"Received: {body!r}"
-            )
+        if not isinstance(choice.backbone, keras.Model):
+            body = _made(choice, (*(size or images.shape[1:3]), channels))
+            choice = choice._replace(backbone=body)
+        else:
+            body = keras.models.clone_model(choice.backbone)
+            set_weights(body, choice.backbone.get_weights())
+        pixels = _pixels(choice)
+        if self.is_pretrained(choice):
+            freeze_batch_norm(body)
+        x = Preprocessing(pixels, channels, size, name="preprocessing")(images)
         return _applied(body, x)
+
+
+def _made(choice: Choice, shape: tuple[int, ...]) -> keras.Model:
+    """The model that a callable makes for pixels of a shape."""
+    body = choice.backbone(shape)
+    if not isinstance(body, keras.Model):
+        raise TypeError(
+            "`backbone` must return a keras.Model for an input shape. "
+            f"Received: {body!r}"
+        )
+    # Its optimizer has been chosen by now.
+    if choice.pretrained is None and is_trained(body):
+        raise ValueError(
+            "`pretrained` must be given for a callable that returns a trained model: "
+            "True to train it on with small learning rates, False to train it like a "
+            f"new one. Received: pretrained=None, backbone={choice.backbone!r}"
+        )
+    return body
+
+
+def _pixels(choice: Choice) -> str:
+    """The range of pixels that a model gets."""
+    pixels = choice.pixels or expected_pixels(choice.backbone)
+    if pixels is None and UserModels().is_pretrained(choice):
+        raise ValueError(
+            "`pixels` must be given for a trained model of which it cannot be seen: "
+            'the range it was trained on, "tf" ([-1, 1]), "raw" ([0, 255]), '
+            '"unit_interval" ([0, 1]), "torch" or "caffe". Received: pixels=None, '
+            f"backbone={choice.backbone!r}"
+        )
+    return pixels or "tf"
 
 
 def _takes_one(backbone: Callable[..., Any]) -> bool:

@@ -246,11 +246,16 @@ def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
         for name, value in settings["arguments"].items()
         if name not in OBSOLETE_ARGUMENTS
     }
-    # The networks hold their weights: the file they started from may be gone, and is
-    # needed only to train again.
-    weights = arguments.pop("weights")
+    # The networks are there: what they were made of may be gone, and is needed only to
+    # train again.
+    chosen = {
+        name: arguments.pop(name)
+        for name in ("backbone", "weights", "pretrained", "pixels")
+        if name in arguments
+    }
     model = cls(**arguments, weights=None)
-    model.weights = weights
+    for name, value in chosen.items():
+        setattr(model, name, value)
     model.unsaved_arguments = settings["unsaved_arguments"]
     model.unlabeled_names = settings["unlabeled_names"]
     model.class_names = settings["class_names"]

@@ -8,6 +8,53 @@ from tests.bad_inputs import build_network, check_refusal, integer, of_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
 
+
+def trained_model():
+    biases = keras.initializers.RandomNormal(seed=0)
+    layer = keras.layers.Conv2D(4, 3, bias_initializer=biases)
+    return keras.Sequential([keras.Input((8, 8, 3)), layer])
+
+
+def check_backbone(backbone="efficientnetb0", weights=None, **arguments):
+    backbones.check_backbone(backbone, weights, **arguments)
+
+
+CHOICE_ROWS = [
+    (
+        {"pretrained": "yes"},
+        TypeError,
+        "`pretrained` must be True, False or None. Received: pretrained='yes'",
+    ),
+    (
+        {"pixels": "torhc"},
+        ValueError,
+        "Received: pixels='torhc'. Did you mean 'torch'?",
+    ),
+    (
+        {"pixels": "raw"},
+        ValueError,
+        "`pixels` must be None for backbone='efficientnetb0', which gets those that it "
+        "expects. Received: pixels='raw'",
+    ),
+    (
+        {"pretrained": True},
+        ValueError,
+        "`pretrained` must be None or False for backbone='efficientnetb0' with "
+        "weights=None, which starts from random weights. Received: pretrained=True",
+    ),
+    (
+        {"backbone": "small_cnn", "weights": "imagenet", "pretrained": True},
+        ValueError,
+        "`pretrained` must be None or False for backbone='small_cnn' with "
+        "weights='imagenet', which starts from random weights",
+    ),
+    (
+        {"weights": "imagenet", "pretrained": False},
+        ValueError,
+        "`pretrained` must be None or True for backbone='efficientnetb0' with "
+        "weights='imagenet', which starts from these weights",
+    ),
+]
 ROWS = [
     (
         "backbones.Preprocessing",
@@ -47,6 +94,24 @@ ROWS = [
         lambda g: backbones.is_pretrained("efficientnet0", None),
         ValueError,
         "Received: backbone='efficientnet0'. Did you mean 'efficientnet",
+    ),
+    *(
+        ("backbones.check_backbone", lambda g, c=choice: check_backbone(**c), *refusal)
+        for choice, *refusal in CHOICE_ROWS
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network(trained_model()),
+        ValueError,
+        "`pixels` must be given for a trained model of which it cannot be seen: the "
+        'range it was trained on, "tf" ([-1, 1])',
+    ),
+    (
+        "backbones.build_network",
+        lambda g: build_network(lambda shape: trained_model()),
+        ValueError,
+        "`pretrained` must be given for a callable that returns a trained model: True "
+        "to train it on",
     ),
     (
         "backbones.build_network",

@@ -87,7 +87,7 @@ def test_sizes_are_those_of_the_literature(name, trainable):
 def test_small_images_are_enlarged_in_proportion(monkeypatch, shape, arguments, size):
     # Building them is not the point.
     monkeypatch.setattr(
-        efficientnet_lite, "build", lambda name, weights, shape: layers.Identity()
+        efficientnet_lite, "build", lambda choice, shape: layers.Identity()
     )
     network = backbones.build_features("efficientnet_lite0", shape, **arguments)
     assert network.get_layer("preprocessing").output.shape == (None, *size, 3)

@@ -20,6 +20,13 @@ COMMAND_ROWS = [
     (TRAIN + "--ema-decay 1", 1, "`--ema-decay` must be in [0, 1). Received: "),
     (TRAIN + "--clustering kmean", 1, "Did you mean 'kmeans'?"),
     (TRAIN + "--unlabeled-loss scce", 1, "Did you mean 'sce'?"),
+    (TRAIN + "--pixels torhc", 1, "`--pixels` must be one of 'tf'"),
+    (
+        TRAIN + "--pixels raw",
+        1,
+        "`--pixels` must be None for backbone='efficientnetb0'",
+    ),
+    (TRAIN + "--weights none --pretrained", 1, "`--pretrained` must be None or False"),
     (TRAIN + "--image-size 0", 1, "`--image-size` must be a number of pixels, as 96"),
     (
         TRAIN + "--optimizer adam --learning-rate nan",

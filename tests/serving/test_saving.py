@@ -368,10 +368,17 @@ class Halves:
 
 def test_own_code_is_not_saved_but_predicts(tiny_images, tiny_backbone, tmp_path):
     images, labels = tiny_images
-    model = train(images, labels, backbone=tiny_backbone, clustering=Halves())
+    model = train(
+        *(images, labels),
+        backbone=tiny_backbone,
+        pretrained=True,
+        pixels="raw",
+        clustering=Halves(),
+    )
     model.save(tmp_path / "model.zip")
     loaded = KDFixMatch.load(tmp_path / "model.zip")
     np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
+    assert (loaded.pretrained, loaded.pixels) == (True, "raw")
     with pytest.raises(RuntimeError, match="backbone, clustering"):
         fit(loaded, images, labels)
     # It stays true after another round.

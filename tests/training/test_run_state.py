@@ -327,6 +327,7 @@ def test_early_stop_is_remembered(tmp_path):
         ({"seed": 1}, {}, r"seed \(0 there, 1 here\)"),
         ({"optimizer": keras.optimizers.SGD(0.1)}, {}, "optimizer"),
         ({"inner_init": "fresh"}, {}, "inner_init"),
+        ({"pretrained": True, "pixels": "tf"}, {}, r"pixels \(None there, 'tf' here\)"),
         ({}, {"epochs": 5}, r"epochs \(4 there, 5 here\)"),
         ({}, {"labeled": squares(12, 9)}, "pixels of labeled"),
         ({}, {"labeled": (LABELED[0], LABELED[1][::-1])}, "labels of labeled"),
