@@ -157,10 +157,11 @@ def train(
         str,
         _option(
             "A network of keras.applications in lower case, efficientnet_lite0 (or 1, "
-            "2), small_cnn or wide_resnet_28_2.",
+            "2), small_cnn or wide_resnet_28_2. auto: efficientnetb0 on a GPU, else "
+            "efficientnet_lite0, whose weights the extra pretrained brings.",
             NETWORK,
         ),
-    ] = "efficientnetb0",
+    ] = "auto",
     weights: Annotated[
         str,
         _option(

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from kdfixmatch_cli.backbone import AUTO, chosen_backbone
 from kdfixmatch_cli.console import command_line, new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
@@ -47,12 +48,13 @@ def train(params: Mapping[str, Any]) -> None:
     check_parents(folder.path)
     inputs = [params[name] for name in ("labeled", "unlabeled", "test")]
     check_apart(folder.path, [path for path in inputs if path is not None])
-    settings = _settings(params)
+    goes_on = folder.began and not params["restart"]
+    facts = folder.read_facts("output", _OTHER) if goes_on else None
+    backbone = chosen_backbone(params, facts)
+    settings = _settings({**params, "backbone": backbone})
     model = KDFixMatch(**settings)
     length, minutes = _length(params)
-    goes_on = folder.began and not params["restart"]
-    if goes_on:
-        facts = folder.read_facts("output", _OTHER)
+    if facts is not None:
         if minutes is not None:
             # What the time came to, which was measured when it began.
             length = {name: facts["fit"][name] for name in length}
@@ -64,6 +66,8 @@ def train(params: Mapping[str, Any]) -> None:
             return
     images = open_images(params, settings["image_size"])
     _introduce(images, console)
+    if params["backbone"] == AUTO:
+        console.print(f"Backbone: {backbone}")
     if goes_on:
         console.print(f"Going on with the run in {folder.path}")
     else:

@@ -24,7 +24,7 @@ COMMAND_ROWS = [
     (
         TRAIN + "--pixels raw",
         1,
-        "`--pixels` must be None for backbone='efficientnetb0'",
+        "`--pixels` must be None for backbone='efficientnet_lite0'",
     ),
     (TRAIN + "--weights none --pretrained", 1, "`--pretrained` must be None or False"),
     (TRAIN + "--image-size 0", 1, "`--image-size` must be a number of pixels, as 96"),

