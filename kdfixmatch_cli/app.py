@@ -271,6 +271,15 @@ def train(
         str,
         _option("What the inner network starts from: shrunk, fresh or outer.", METHOD),
     ] = "shrunk",
+    outer_backbone: Annotated[
+        str | None,
+        _option(
+            "Another --backbone for the outer network, usually a larger one; with "
+            "--inner-init fresh.",
+            NETWORK,
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(

@@ -172,7 +172,7 @@ def _measured(
     seconds = costs.seconds(planned, data, supervised=supervised)
     console.print(
         f"Training will take about {duration(seconds)} here: {planned.outer_epochs} "
-        f"and {planned.epochs} epochs of {steps:,} steps of {costs.step:.2g} s"
+        f"and {planned.epochs} epochs of {steps:,} steps, {costs.inner.step:.2g} s each"
     )
     if minutes is not None:
         console.print(

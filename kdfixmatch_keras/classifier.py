@@ -213,9 +213,6 @@ class ImageClassifier:
             batch_size=self.batch_size,
             unlabeled_ratio=self.unlabeled_ratio,
             optimizer=self.optimizer,
-            pretrained=backbones.is_pretrained(
-                self.backbone, self.weights, self.pretrained
-            ),
         )
 
     @contextlib.contextmanager
@@ -251,6 +248,7 @@ class ImageClassifier:
         data: TrainingData,
         seed: int | None,
         *,
+        backbone: Any = None,
         network_class: type[FixMatch] = FixMatch,
         **options: Any,
     ) -> FixMatch:
@@ -260,23 +258,28 @@ class ImageClassifier:
             stage: Name of the network.
             data: Images it will be trained on.
             seed: Seed of the training.
+            backbone: Another than that of this classifier, or None.
             network_class: `FixMatch` or a subclass.
             **options: Arguments of `network_class` that differ from those that this
                 classifier was made with.
         """
         seed = validation.derive_seed(seed, stage)
+        # What is said of the own one; of another it is found out.
+        said: dict[str, Any] = {"pretrained": None, "pixels": None}
+        if backbone is None:
+            backbone = self.backbone
+            said = {"pretrained": self.pretrained, "pixels": self.pixels}
         class_distribution = None
         if self.distribution_alignment:
             counts = np.bincount(data.labeled.labels)
             class_distribution = counts / counts.sum()
         with dtype_policy(self.mixed_precision) as policy, backbones.seeded(seed):
             student = backbones.build_network(
-                self.backbone,
+                backbone,
                 data.labeled.images.image_shape,
                 len(data.labeled.class_names),
                 weights=self.weights,
-                pretrained=self.pretrained,
-                pixels=self.pixels,
+                **said,
                 embedding_dim=self.embedding_dim,
                 seed=seed,
                 name=stage,
@@ -293,13 +296,17 @@ class ImageClassifier:
                 "num_unlabeled": len(data.unlabeled),
                 **options,
             }
-            return network_class(
+            network = network_class(
                 student,
                 seed=seed,
                 name=f"fixmatch_{stage}",
                 dtype=policy,
                 **{name: _own_copy(value) for name, value in arguments.items()},
             )
+        network.is_pretrained = backbones.is_pretrained(
+            backbone, self.weights, said["pretrained"]
+        )
+        return network
 
     # Use
 

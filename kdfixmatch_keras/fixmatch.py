@@ -90,6 +90,8 @@ class FixMatch(WholeBatchModel):
 
     # How often a teacher sees an unlabeled image in a step.
     teacher_passes = 1
+    # Whether it starts from trained weights, which choose the optimizer.
+    is_pretrained = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from kdfixmatch_keras import losses, targets
-from kdfixmatch_keras.backbones.build import check_same_data, check_same_weights
+from kdfixmatch_keras.backbones.outer import check_given_outer, check_outer
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.classifier import ImageClassifier, Settings
 from kdfixmatch_keras.fixmatch import FixMatch, student_of
@@ -18,7 +18,6 @@ from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
 # How much of the outer network's weights the inner network starts with.
 INNER_INITS = {"fresh": 0.0, "shrunk": 0.5, "outer": 1.0}
-_OTHER_OUTER = "Pass the same `backbone` and `embedding_dim`, or inner_init='fresh'."
 
 
 class KDFixMatch(ImageClassifier):
@@ -63,6 +62,9 @@ class KDFixMatch(ImageClassifier):
             started from, `weights` or random ones, as in the paper. `"outer"`: the
             outer network's teacher. `"shrunk"`: half-way between the two, after Ash and
             Adams: what was learned stays within reach, its mistakes are not settled.
+        outer_backbone: Another network for the outer stage, as `backbone`, usually a
+            larger one: it teaches, the small one is served. `inner_init` is `"fresh"`
+            then. None for the same.
         **settings: The other arguments of `ImageClassifier`: `weights`, `image_size`,
             `batch_size`, `seed` and more. A strict `threshold` of the outer network
             makes few labels that can be trusted wrong.
@@ -99,6 +101,7 @@ class KDFixMatch(ImageClassifier):
         clusters_per_class: int = 1,
         trusted_until: float = 0.5,
         inner_init: str = "shrunk",
+        outer_backbone: Any = None,
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(backbone, **settings)
@@ -118,6 +121,7 @@ class KDFixMatch(ImageClassifier):
         )
         self.trusted_until = validation.check_fraction("trusted_until", trusted_until)
         self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
+        self.outer_backbone = check_outer(outer_backbone, self.weights, inner_init)
         # `Any`, or every user of a type checker would have to rule out None.
         self.outer: Any = None
         self.inner: Any = None
@@ -190,27 +194,19 @@ class KDFixMatch(ImageClassifier):
                 images; or the trusted set is weak.
         """
         saving.check_can_train(self)
-        if outer is not None and outer_epochs is not None:
-            raise ValueError(
-                "`outer_epochs` must be None where `outer` is given, as it is not "
-                f"trained again. Received: outer_epochs={outer_epochs!r}"
-            )
         plan = Plan(
             *(epochs, steps_per_epoch, callbacks, verbose, run_dir),
             has_stages=True,
             outer_epochs=outer_epochs,
+            is_outer_given=outer is not None,
             minutes=minutes,
         )
         self.check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
-        plan = timing.in_steps(self, plan, data, outer=outer is None)
+        plan = timing.in_steps(self, plan, data)
         if outer is not None:
-            found = student_of("outer", outer)
-            own = self._new_inner(data, self.seed).student
-            check_same_data("outer", found, own)
-            if self.inner_init != "fresh":
-                why = f"inner_init={self.inner_init!r} starts from its weights"
-                check_same_weights("outer", found, own, why, _OTHER_OUTER)
+            own = self.new_inner(data, self.seed).student
+            check_given_outer(student_of("outer", outer), own, self.inner_init)
         of_fit = {"outer_epochs": plan.outer_epochs, "outer": outer}
         with self.training(data, plan, **of_fit) as training:
             self.unlabeled_names = data.unlabeled.names
@@ -219,7 +215,7 @@ class KDFixMatch(ImageClassifier):
             plan.say(f"Outer network: {data}")
             self.outer, self.history["outer"] = outer, {}
             if outer is None:
-                self.outer = self.new_network("outer", data, training.seed)
+                self.outer = self.new_outer(data, training.seed)
                 self.history["outer"] = training.fit(
                     self.outer, plan.outer_epochs, stage="outer"
                 )
@@ -229,7 +225,7 @@ class KDFixMatch(ImageClassifier):
             )
 
             plan.say("Inner network")
-            inner = self._new_inner(data, training.seed)
+            inner = self.new_inner(data, training.seed)
             if self.inner_init != "fresh":
                 inner.start_from(self.outer, INNER_INITS[self.inner_init])
             self.history["inner"] = training.fit(
@@ -258,7 +254,12 @@ class KDFixMatch(ImageClassifier):
         )
         return builder.build(probabilities, embeddings, overwrite_embeddings=True)
 
-    def _new_inner(self, data: TrainingData, seed: int | None) -> FixMatch:
+    def new_outer(self, data: TrainingData, seed: int | None) -> FixMatch:
+        """An untrained outer network; see `new_network`."""
+        return self.new_network("outer", data, seed, backbone=self.outer_backbone)
+
+    def new_inner(self, data: TrainingData, seed: int | None) -> FixMatch:
+        """An untrained inner network, before it starts from the outer one."""
         return self.new_network(
             "inner",
             data,

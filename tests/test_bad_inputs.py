@@ -96,6 +96,13 @@ CONSTRUCTOR_ROWS = [
     ("inner_threshold", 0.9, "`inner_threshold` must be one of 'fixed', 'flexmatch'"),
     ("inner_init", "shrink", "Received: inner_init='shrink'. Did you mean 'shrunk'?"),
     (
+        "outer_backbone",
+        "small_cnn",
+        "`inner_init` must be 'fresh' where `outer_backbone` is given, as the weights "
+        "of both networks differ. Received: inner_init='shrunk'",
+    ),
+    ("outer_backbone", "smal_cnn", "Received: outer_backbone='smal_cnn'. Did you mean"),
+    (
         "mixed_precision",
         "float16",
         "`mixed_precision` must be one of 'auto', 'float32'",

@@ -574,6 +574,33 @@ def test_a_fresh_inner_network_may_differ_from_the_outer_one(trained):
 
 
 @weak_trusted_set
+def test_a_large_network_teaches_a_small_one(tmp_path):
+    model = quick_model(
+        outer_backbone="small_cnn", inner_init="fresh", tau_select=0.0, optimizer=None
+    )
+    fit_once(model)
+    outer, inner = model.outer.student, model.inner.student
+    assert outer.count_params() > 10 * inner.count_params()
+    assert len(model.trusted_set.pseudo_labels) == 40
+    model.save(tmp_path / "saved")
+    loaded = KDFixMatch.load(tmp_path / "saved")
+    assert loaded.outer_backbone == "small_cnn"
+    np.testing.assert_array_equal(loaded.predict(U), model.predict(U))
+    np.testing.assert_array_equal(
+        loaded.outer.predict(U, verbose=0), model.outer.predict(U, verbose=0)
+    )
+
+
+def test_each_network_has_the_optimizer_of_what_it_starts_from():
+    model = quick_model(
+        outer_backbone="efficientnet_lite0", inner_init="fresh", optimizer=None
+    )
+    data = model.load_data(squares(12, 0), squares(40, 1)[0])
+    assert model.new_outer(data, 0).is_pretrained
+    assert not model.new_inner(data, 0).is_pretrained
+
+
+@weak_trusted_set
 def test_a_fit_counts_its_image_passes():
     model = quick_model(tau_select=0.0)
     fit_once(model, epochs=3, outer_epochs=2)

@@ -93,6 +93,8 @@ EXCEPTIONS = {
     "ImageClassifier.new_network",
     "ImageClassifier.new_session",
     "ImageClassifier.training",
+    "KDFixMatch.new_inner",
+    "KDFixMatch.new_outer",
     "batches.passes_per_batch",
     "batches.steps_of_one_pass",
     "clustering.fit_predict",

@@ -26,8 +26,16 @@ def check_backbone(
     weights: Any,
     pretrained: bool | None = None,
     pixels: str | None = None,
+    argument: str = "backbone",
 ) -> None:
     """Checks the arguments that choose a network, without building it.
+
+    Args:
+        backbone: See `build_network`.
+        weights: See `build_network`.
+        pretrained: See `build_network`.
+        pixels: See `build_network`.
+        argument: Name that error messages give to `backbone`.
 
     Raises:
         ImportError: A package that has the weights is not installed.
@@ -36,7 +44,8 @@ def check_backbone(
         ValueError: A name is unknown, `weights` do not exist or do not apply, or an
             argument contradicts what is known of the network.
     """
-    _family_of(backbone).check(Choice(backbone, weights, pretrained, pixels))
+    choice = Choice(backbone, weights, pretrained, pixels)
+    _family_of(backbone, argument).check(choice)
 
 
 def is_pretrained(backbone: Any, weights: Any, pretrained: bool | None = None) -> bool:
@@ -55,16 +64,16 @@ def is_pretrained(backbone: Any, weights: Any, pretrained: bool | None = None) -
     return family.is_pretrained(Choice(backbone, weights, pretrained))
 
 
-def _family_of(backbone: Any) -> Family:
+def _family_of(backbone: Any, argument: str = "backbone") -> Family:
     for family in FAMILIES:
         if family.takes(backbone):
             return family
     if isinstance(backbone, str):
         names = [name for family in FAMILIES for name in family.names()]
-        validation.check_choice("backbone", backbone, names)
+        validation.check_choice(argument, backbone, names)
     raise TypeError(
-        "`backbone` must be a name, a keras.Model or a callable "
-        f"(input_shape) -> keras.Model. Received: backbone={backbone!r}"
+        f"`{argument}` must be a name, a keras.Model or a callable "
+        f"(input_shape) -> keras.Model. Received: {argument}={backbone!r}"
     )
 
 

@@ -28,6 +28,7 @@ class Plan:
         run_dir: Folder that keeps the state of the training, or None.
         has_stages: Whether callbacks can be given by stage.
         outer_epochs: Epochs of the outer network; of None is made half of `epochs`.
+        is_outer_given: Whether that network has been trained before.
         minutes: How long all may take, in place of epochs and steps; or None.
 
     Raises:
@@ -42,6 +43,7 @@ class Plan:
     run_dir: Any = None
     has_stages: bool = False
     outer_epochs: Any = None
+    is_outer_given: bool = False
     minutes: float | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +55,11 @@ class Plan:
                         f"`{name}` must be None where `minutes` are given, which say "
                         f"how long to train. Received: {name}={getattr(self, name)!r}"
                     )
+        if self.is_outer_given and self.outer_epochs is not None:
+            raise ValueError(
+                "`outer_epochs` must be None where `outer` is given, as it is not "
+                f"trained again. Received: outer_epochs={self.outer_epochs!r}"
+            )
         epochs = DEFAULT_EPOCHS if self.epochs is None else self.epochs
         epochs = validation.check_integer("epochs", epochs, 1)
         outer_epochs = self.outer_epochs

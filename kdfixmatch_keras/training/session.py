@@ -40,7 +40,6 @@ class Session:
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         optimizer: See `training.optimizers`.
-        pretrained: Whether networks start from trained weights.
 
     Attributes:
         state: Where the training is kept, or None.
@@ -59,7 +58,6 @@ class Session:
         batch_size: int,
         unlabeled_ratio: int,
         optimizer: Any,
-        pretrained: bool,
     ) -> None:
         self.data = data
         self.plan = plan
@@ -67,7 +65,6 @@ class Session:
         self.batch_size = batch_size
         self.unlabeled_ratio = unlabeled_ratio
         self.optimizer = optimizer
-        self.pretrained = pretrained
         self.steps_per_epoch = plan.steps_per_epoch or steps_of_one_pass(
             len(data.unlabeled), batch_size, unlabeled_ratio
         )
@@ -128,7 +125,9 @@ class Session:
             sharing=sharing,
         )
         network.compile(
-            optimizer=build_optimizer(self.optimizer, steps, pretrained=self.pretrained)
+            optimizer=build_optimizer(
+                self.optimizer, steps, pretrained=network.is_pretrained
+            )
         )
         # A step that creates variables is traced a second time by TensorFlow.
         network.optimizer.build(network.trainable_variables)

@@ -43,17 +43,15 @@ class Length:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What the parts of a training take on this machine, in seconds.
+class NetworkCosts:
+    """What a network takes on this machine, in seconds.
 
     Attributes:
-        start: What the first step of a network takes more than the others, as Keras
-            prepares it.
+        start: What its first step takes more than the others, as Keras prepares it.
         step: A step on labeled and unlabeled images.
         labeled_step: A step on labeled images alone.
         prediction_start: As `start`, of a prediction.
         prediction: Predicting an image.
-        clustering: Clustering all unlabeled images.
     """
 
     start: float
@@ -61,6 +59,34 @@ class Costs:
     labeled_step: float
     prediction_start: float
     prediction: float
+
+    def seconds(self, epochs: int, step: float, data: TrainingData) -> float:
+        """What training it takes, with an evaluation after each epoch.
+
+        Args:
+            epochs: Epochs.
+            step: What the steps of an epoch take, in seconds.
+            data: Its images.
+        """
+        found = self.start + epochs * step
+        if data.validation is not None:
+            images = len(data.validation.images)
+            found += self.prediction_start + epochs * images * self.prediction
+        return found
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of a training take on this machine.
+
+    Attributes:
+        outer: The outer network.
+        inner: The inner one.
+        clustering: Clustering all unlabeled images, in seconds.
+    """
+
+    outer: NetworkCosts
+    inner: NetworkCosts
     clustering: float
 
     def seconds(
@@ -74,19 +100,16 @@ class Costs:
             supervised: Whether a network is trained on the labels alone as well, for as
                 long as the inner one.
         """
-        epochs = length.epochs + length.outer_epochs
-        networks = 1 + (length.outer_epochs > 0)
-        found = epochs * length.steps_per_epoch * self.step
+        steps, epochs = length.steps_per_epoch, length.epochs
+        found = self.inner.seconds(epochs, steps * self.inner.step, data)
+        if length.outer_epochs:
+            step = steps * self.outer.step
+            found += self.outer.seconds(length.outer_epochs, step, data)
         if supervised:
-            found += length.epochs * length.steps_per_epoch * self.labeled_step
-            epochs += length.epochs
-            networks += 1
-        found += networks * self.start
-        if data.validation is not None:
-            found += networks * self.prediction_start
-            found += epochs * len(data.validation.images) * self.prediction
-        found += self.prediction_start + len(data.unlabeled) * self.prediction
-        return found + self.clustering
+            step = steps * self.inner.labeled_step
+            found += self.inner.seconds(epochs, step, data)
+        found += self.outer.prediction_start
+        return found + len(data.unlabeled) * self.outer.prediction + self.clustering
 
     def length_within(
         self,
@@ -114,23 +137,24 @@ class Costs:
         def seconds(length: Length) -> float:
             return self.seconds(length, data, supervised=supervised)
 
-        once = 0.0
-        if data.validation is not None:
-            once = len(data.validation.images) * self.prediction
-        evaluations = 1.0 + 0.5 * outer + supervised
-        affordable = EVALUATION * 60 * minutes / max(evaluations * once, 1e-9)
-        epochs = int(min(EPOCHS, max(2.0, affordable)))
-        epochs -= epochs % 2
-        fixed = seconds(of(epochs, 0))
-        steps = int((60 * minutes - fixed) / (seconds(of(epochs, 1)) - fixed))
+        # What evaluating costs in one epoch more.
+        evaluating = (seconds(of(4, 0)) - seconds(of(2, 0))) / 2
+        affordable = EVALUATION * 60 * minutes / max(evaluating, 1e-9)
+        most = int(min(EPOCHS, max(2.0, affordable)))
+        for epochs in range(most - most % 2, 0, -2):
+            fixed = seconds(of(epochs, 0))
+            steps = int((60 * minutes - fixed) / (seconds(of(epochs, 1)) - fixed))
+            # With fewer, what is left of the time would not be a small part of it.
+            if steps >= STEPS:
+                break
         if steps < 1:
-            needed = seconds(of(2, 1)) / 60
+            labeling = len(data.unlabeled) * self.outer.prediction + self.clustering
             raise ValueError(
-                f"`minutes` must be at least {needed:.2g} on this machine, where a "
-                f"step takes {self.step:.2f} s and labeling and clustering the "
-                f"unlabeled images {len(data.unlabeled) * self.prediction:.0f} s. "
-                f"Received: minutes={minutes:g}. Smaller images, a smaller network or "
-                "fewer images need less."
+                f"`minutes` must be at least {seconds(of(2, 1)) / 60:.2g} on this "
+                f"machine, where a step takes {self.inner.step:.2g} s and labeling and "
+                f"clustering the unlabeled images {labeling:.2g} s. Received: "
+                f"minutes={minutes:g}. Smaller images, a smaller network or fewer "
+                "images need less."
             )
         return of(epochs, steps)
 
@@ -144,10 +168,19 @@ def measure(model: Any, data: TrainingData) -> Costs:
         model: A `KDFixMatch`.
         data: Its images.
     """
+    outer = model.new_outer(data, model.seed)
+    outer_costs = inner_costs = _measure_network(model, data, outer)
+    if model.outer_backbone is not None:
+        inner = model.new_inner(data, model.seed)
+        inner_costs = _measure_network(model, data, inner)
+    clustering_seconds = _clustering_seconds(model, data, outer)
+    return Costs(outer_costs, inner_costs, clustering_seconds)
+
+
+def _measure_network(model: Any, data: TrainingData, network: Any) -> NetworkCosts:
+    """Trains it for a few steps, and has it predict a few images."""
     clock = _StepClock()
-    # Epochs of one step would be measured with what ends an epoch.
     plan = Plan(epochs=1, steps_per_epoch=STEPS, callbacks=[clock], verbose=0)
-    network = model.new_network("outer", data, model.seed)
     session = model.new_session(replace(data, validation=None), plan)
     with warnings.catch_warnings():
         # So few steps say nothing about the training.
@@ -157,25 +190,23 @@ def measure(model: Any, data: TrainingData) -> Costs:
     step = statistics.median(others)
     labeled = model.batch_size
     passes = passes_per_batch(network, labeled, labeled * model.unlabeled_ratio)
-    labeled_step = step * passes_per_batch(network, labeled, 0) / passes
 
     rows = np.arange(min(IMAGES, len(data.unlabeled)))
     images = SubsetSource(data.unlabeled, rows)
     embedder = prediction.embedder(network)
-    first_time, again = (
+    once, again = (
         _seconds(lambda: prediction.predict(embedder, images)) for _ in range(2)
     )
-    return Costs(
+    return NetworkCosts(
         start=max(first - step, 0.0),
         step=step,
-        labeled_step=labeled_step,
-        prediction_start=max(first_time - again, 0.0),
+        labeled_step=step * passes_per_batch(network, labeled, 0) / passes,
+        prediction_start=max(once - again, 0.0),
         prediction=again / len(images),
-        clustering=_clustering_seconds(model, data, network),
     )
 
 
-def in_steps(model: Any, plan: Plan, data: TrainingData, *, outer: bool) -> Plan:
+def in_steps(model: Any, plan: Plan, data: TrainingData) -> Plan:
     """A plan in epochs and steps for one in minutes; others as they are.
 
     A training that goes on keeps the plan that it began with.
@@ -184,7 +215,6 @@ def in_steps(model: Any, plan: Plan, data: TrainingData, *, outer: bool) -> Plan
         model: A `KDFixMatch`.
         plan: What `fit` was asked for.
         data: Its images.
-        outer: Whether the outer network is to be trained.
 
     Raises:
         ValueError: So little time is not enough, or `run_dir` is no folder of a
@@ -198,7 +228,7 @@ def in_steps(model: Any, plan: Plan, data: TrainingData, *, outer: bool) -> Plan
     else:
         plan.say("Measuring how long training takes here")
         costs = measure(model, data)
-        length = costs.length_within(plan.minutes, data, outer=outer)
+        length = costs.length_within(plan.minutes, data, outer=not plan.is_outer_given)
         # Each process measures, and all train alike.
         length = Length(*processes.of_first(list(vars(length).values())))
         plan.say(

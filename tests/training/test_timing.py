@@ -1,5 +1,7 @@
 """How much training fits into a time, and that a run keeps what it came to."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from kdfixmatch_keras import KDFixMatch
 from kdfixmatch_keras.training import timing
-from kdfixmatch_keras.training.timing import Costs, Length
+from kdfixmatch_keras.training.timing import Costs, Length, NetworkCosts
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*(missing from|trusted samples):UserWarning"
@@ -17,14 +19,9 @@ pytestmark = pytest.mark.filterwarnings(
 RNG = np.random.default_rng(0)
 LABELED = (RNG.integers(0, 256, (8, 8, 8, 3), np.uint8), np.arange(8) % 2)
 UNLABELED = RNG.integers(0, 256, (30, 8, 8, 3), np.uint8)
-COSTS = Costs(
-    start=1.0,
-    step=0.5,
-    labeled_step=0.1,
-    prediction_start=0.2,
-    prediction=0.01,
-    clustering=2.0,
-)
+# Seconds of start, step, labeled step, start of a prediction, and predicting an image.
+NETWORK = NetworkCosts(1.0, 0.5, 0.1, 0.2, 0.01)
+COSTS = Costs(NETWORK, NETWORK, clustering=2.0)
 
 
 def new_model(**changes):
@@ -68,24 +65,26 @@ def test_a_training_costs_the_sum_of_its_parts(data):
     step=st.floats(0.001, 0.5),
     prediction=st.floats(1e-5, 0.1),
     supervised=st.booleans(),
-    outer=st.booleans(),
+    with_outer=st.booleans(),
 )
 def test_what_is_planned_fits_and_uses_the_time(
-    data, minutes, step, prediction, supervised, outer
+    data, minutes, step, prediction, supervised, with_outer
 ):
-    costs = Costs(1.0, step, step / 5, 0.5, prediction, 1.0)
-    options = {"supervised": supervised, "outer": outer}
+    outer = NetworkCosts(1.0, 2 * step, step / 3, 0.5, 2 * prediction)
+    inner = NetworkCosts(1.0, step, step / 5, 0.5, prediction)
+    costs = Costs(outer, inner, 1.0)
+    options = {"supervised": supervised, "outer": with_outer}
     length = costs.length_within(minutes, data, **options)
     seconds = costs.seconds(length, data, supervised=supervised)
     assert 0.85 < seconds / (60 * minutes) < 1 + 1e-9
-    assert length.outer_epochs == (length.epochs // 2 if outer else 0)
+    assert length.outer_epochs == (length.epochs // 2 if with_outer else 0)
 
 
 def test_where_evaluating_is_dear_there_are_few_epochs(data):
     cheap = COSTS.length_within(10, data)
     assert cheap.epochs == timing.EPOCHS
-    dear = Costs(**{**vars(COSTS), "prediction": 2.0}).length_within(10, data)
-    assert dear.epochs == 2
+    dear = replace(NETWORK, prediction=2.0)
+    assert Costs(dear, dear, 2.0).length_within(10, data).epochs == 2
 
 
 def test_too_little_time_is_refused_with_what_is_needed(data):
@@ -95,26 +94,27 @@ def test_too_little_time_is_refused_with_what_is_needed(data):
 
 def test_parts_are_measured(data):
     costs = timing.measure(new_model(), data)
-    assert costs.step > costs.labeled_step > 0
-    assert costs.prediction > 0 and costs.clustering > 0
-    assert costs.start > costs.step
+    network = costs.outer
+    assert network == costs.inner
+    assert network.step > network.labeled_step > 0
+    assert network.prediction > 0 and costs.clustering > 0
+    assert network.start > network.step
 
 
 def test_minutes_come_to_steps_which_a_run_keeps(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(timing, "measure", lambda model, data: COSTS)
     model, again, same = (new_model() for _ in range(3))
     options = {"run_dir": tmp_path / "run", "verbose": 0}
-    history = model.fit(LABELED, UNLABELED, minutes=0.4, **{**options, "verbose": 2})
+    history = model.fit(LABELED, UNLABELED, minutes=0.2, **{**options, "verbose": 2})
     said = capsys.readouterr().out
-    epochs, steps = len(history["inner"]["loss"]), 2
-    assert epochs == 10 and len(history["outer"]["loss"]) == 5
-    assert f"epochs={epochs}, outer_epochs=5, steps_per_epoch={steps}" in said
+    assert len(history["inner"]["loss"]) == 2 and len(history["outer"]["loss"]) == 1
+    assert "epochs=2, outer_epochs=1, steps_per_epoch=5" in said
 
     # On a machine that is twice as slow, and by the numbers that were said.
-    slow = Costs(**{name: 2 * seconds for name, seconds in vars(COSTS).items()})
+    slow = replace(COSTS, outer=replace(NETWORK, step=1.0))
     monkeypatch.setattr(timing, "measure", lambda model, data: slow)
-    assert again.fit(LABELED, UNLABELED, minutes=0.4, **options) == history
-    said_length = {"epochs": epochs, "outer_epochs": 5, "steps_per_epoch": steps}
+    assert again.fit(LABELED, UNLABELED, minutes=0.2, **options) == history
+    said_length = {"epochs": 2, "outer_epochs": 1, "steps_per_epoch": 5}
     assert same.fit(LABELED, UNLABELED, **said_length, verbose=0) == history
     for own, other in zip(
         model.inner.get_weights(), same.inner.get_weights(), strict=True
