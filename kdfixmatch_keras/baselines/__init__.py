@@ -12,9 +12,19 @@ says what that cost.
 | `NoisyStudent` | 1 + `rounds` | those of the network before, balanced |
 | `MeanTeacher` | 1 | the teacher's probabilities, in each step |
 | `FixMatch` | 1 | the teacher's confident labels, in each step |
+
+Two train no network. They classify the features of the backbone as it is, which with
+trained weights takes seconds, and is what one would try first:
+
+| class | classifier | unlabeled images |
+|---|---|---|
+| `LinearProbe` | logistic regression; size and strength cross-validated | not used |
+| `LabelSpreading` | a graph of nearest neighbours | hand on the labels of the labeled |
 """
 
 from kdfixmatch_keras.baselines.fixmatch import FixMatch
+from kdfixmatch_keras.baselines.label_spreading import LabelSpreading
+from kdfixmatch_keras.baselines.linear_probe import LinearProbe
 from kdfixmatch_keras.baselines.mean_teacher import MeanTeacher
 from kdfixmatch_keras.baselines.mean_teacher_network import MeanTeacherNetwork
 from kdfixmatch_keras.baselines.noisy_student import NoisyStudent
@@ -25,6 +35,8 @@ from kdfixmatch_keras.baselines.supervised import Supervised
 
 __all__ = [
     "FixMatch",
+    "LabelSpreading",
+    "LinearProbe",
     "MeanTeacher",
     "MeanTeacherNetwork",
     "NoisyStudent",

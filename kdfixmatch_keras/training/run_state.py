@@ -168,6 +168,48 @@ class RunState:
         _write(path, network, {**facts, "paths": paths})
         return path
 
+    def load_arrays(self, name: str) -> dict[str, np.ndarray] | None:
+        """What `save_arrays` has kept under a name, or None if there is nothing.
+
+        Raises:
+            OSError: It cannot be read, which says nothing of what is in it.
+
+        Warns:
+            UserWarning: It is damaged.
+        """
+        path = self.folder / f"{name}.npz"
+        try:
+            with _opened_archive(path) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+            facts = json.loads(arrays.pop("facts").tobytes())
+            if facts != {"name": name, "training": self.training}:
+                raise ValueError(f"{path} is not what this training has kept.")
+            return arrays
+        except FileNotFoundError:
+            return None
+        except DAMAGED as error:
+            _raise_if_unreadable(error, path)
+            warnings.warn(
+                f"{path} is damaged ({error}); what it held is computed again.",
+                stacklevel=2,
+            )
+            return None
+
+    def save_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keeps arrays under a name.
+
+        Raises:
+            OSError: The disk does not take them.
+        """
+        if not self.writes:
+            return
+        facts = json.dumps({"name": name, "training": self.training})
+        with (
+            written_aside(self.folder / f"{name}.npz") as aside,
+            open(aside, "wb") as file,
+        ):
+            np.savez(file, facts=np.frombuffer(facts.encode(), np.uint8), **arrays)
+
     def load_trusted_set(self) -> TrustedSet | None:
         """The trusted set that was selected, or None if there is none yet."""
         path = self.folder / _TRUSTED_SET

@@ -231,6 +231,29 @@ class Session:
             self.state.save_trusted_set(found)
         return found
 
+    def once(
+        self, name: str, compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """What is computed once in this training, however often it is stopped.
+
+        It is that of the first of several processes, which all compute it.
+
+        Args:
+            name: What the state calls it.
+            compute: Returns arrays of numbers by name, in every process of the same
+                names, shapes and dtypes.
+        """
+        kept = None if self.state is None else self.state.load_arrays(name)
+        processes.check_same(name, kept is not None, processes.ONE_FOLDER)
+        if kept is not None:
+            return kept
+        found = compute()
+        arrays = processes.arrays_of_first(list(found.values()))
+        found = dict(zip(found, arrays, strict=True))
+        if self.state is not None:
+            self.state.save_arrays(name, found)
+        return found
+
     def _seed_of_batches(self, network: Any) -> int:
         seed = validation.derive_seed(self.seed, f"{network.name}/batches")
         return int(np.random.default_rng().integers(2**31)) if seed is None else seed

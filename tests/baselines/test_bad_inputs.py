@@ -3,9 +3,25 @@
 import pytest
 
 from kdfixmatch_keras import baselines
-from tests.bad_inputs import check_refusal, fit_baseline, integer, network, of_rows
+from tests.bad_inputs import (
+    IMAGES,
+    LABELS,
+    backbone,
+    check_refusal,
+    fit_baseline,
+    integer,
+    network,
+    of_rows,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+
+def spreading():
+    model = baselines.LabelSpreading(backbone, size=8)
+    model.fit((IMAGES, LABELS), IMAGES, verbose=0)
+    return model
+
 
 ROWS = [
     (
@@ -37,6 +53,66 @@ ROWS = [
         lambda g: baselines.NoisyStudent("small_cnn", dropout=1),
         ValueError,
         "`dropout` must be in [0, 1). Received: dropout=1",
+    ),
+    (
+        "baselines.LinearProbe",
+        lambda g: baselines.LinearProbe("small_cnn", sizes=()),
+        ValueError,
+        "`sizes` must be a list of sizes in pixels, at least one. Received: sizes=()",
+    ),
+    (
+        "baselines.LinearProbe",
+        lambda g: baselines.LinearProbe("small_cnn", sizes=96),
+        ValueError,
+        "`sizes` must be a list of sizes in pixels, at least one. Received: sizes=96",
+    ),
+    (
+        "baselines.LinearProbe",
+        lambda g: baselines.LinearProbe("small_cnn", sizes=(64, 0.5)),
+        ValueError,
+        integer("sizes", 1, 0.5),
+    ),
+    (
+        "baselines.LabelSpreading",
+        lambda g: baselines.LabelSpreading("small_cnn", size=0),
+        ValueError,
+        integer("size", 1, 0),
+    ),
+    (
+        "baselines.LabelSpreading",
+        lambda g: baselines.LabelSpreading("small_cnn", size=(96, 96)),
+        ValueError,
+        integer("size", 1, (96, 96)),
+    ),
+    (
+        "LabelSpreading.predict",
+        lambda g: spreading().predict(IMAGES, batch_size=0),
+        ValueError,
+        integer("batch_size", 1, 0),
+    ),
+    (
+        "LabelSpreading.predict",
+        lambda g: spreading().predict(g.here / "empty"),
+        ValueError,
+        "`images` must",
+    ),
+    (
+        "LabelSpreading.predict",
+        lambda g: baselines.LabelSpreading("small_cnn").predict(IMAGES),
+        RuntimeError,
+        "Call `fit` first",
+    ),
+    (
+        "LabelSpreading.evaluate",
+        lambda g: spreading().evaluate(IMAGES, LABELS + 1),
+        ValueError,
+        "`images` must hold labels in [0, 3)",
+    ),
+    (
+        "LabelSpreading.evaluate",
+        lambda g: spreading().evaluate(IMAGES, LABELS, verbose=None),
+        ValueError,
+        "2 (a line an epoch). Received: verbose=None",
     ),
     (
         "baselines.MeanTeacherNetwork",
