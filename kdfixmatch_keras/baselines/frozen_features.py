@@ -1,4 +1,4 @@
-"""Features of a backbone that is not trained, of images in several sizes at once."""
+"""Frozen features of a backbone, of images in several sizes at once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,6 +88,8 @@ def build(
             classifier.backbone,
             image_shape,
             weights=classifier.weights,
+            pretrained=classifier.pretrained,
+            pixels=classifier.pixels,
             size=size,
             seed=seed,
             name=f"features_{in_words(size)}",

@@ -1,4 +1,4 @@
-"""Labels that spread among neighbours in the features of an untrained backbone."""
+"""Labels that spread among neighbours in the frozen features of a backbone."""
 
 from typing import Any, Unpack
 

@@ -1,4 +1,4 @@
-"""A linear classifier on the features of a backbone that is not trained."""
+"""A linear classifier on the frozen features of a backbone."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kdfixmatch_keras import fixmatch
+from kdfixmatch_keras import backbones, fixmatch
 from kdfixmatch_keras.backbones.precision import dtype_policy
 from kdfixmatch_keras.baselines import frozen_features, logistic_regression
 from kdfixmatch_keras.baselines.baseline import Baseline
@@ -101,10 +101,13 @@ class LinearProbe(Baseline):
             self.cross_validated_accuracy = max(self.history["accuracy"])
 
         network = self._network(found, shape, (height, width), seed)
-        network.compile(
-            build_optimizer(self.optimizer, 1, pretrained=training.pretrained)
+        # As after a training: it can be evaluated, saved, and trained on.
+        network.is_pretrained = backbones.is_pretrained(
+            self.backbone, self.weights, self.pretrained
         )
-        # As after a training: it can be saved, and trained on.
+        network.compile(
+            build_optimizer(self.optimizer, 1, pretrained=network.is_pretrained)
+        )
         network.optimizer.build(network.trainable_variables)
         if data.validation is not None:
             images = data.validation.images
