@@ -24,7 +24,8 @@ def main() -> None:
     )
     model = KDFixMatch(
         backbone=options.backbone,
-        weights=options.weights,  # pretrained ones are trained by Adam at 7e-5
+        weights=options.weights,
+        optimizer="paper" if options.weights else None,
         tau=0.95,
         tau_select=0.80,
         tau_inner=0.95,

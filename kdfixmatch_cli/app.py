@@ -193,7 +193,10 @@ def train(
     ] = 256,
     optimizer: Annotated[
         str | None,
-        _option("Name of a Keras optimizer. By default that of the paper.", NETWORK),
+        _option(
+            "Name of a Keras optimizer, or paper. By default what suits --weights.",
+            NETWORK,
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, _option("Learning rate of --optimizer.", NETWORK)

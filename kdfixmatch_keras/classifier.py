@@ -90,8 +90,8 @@ class ImageClassifier:
         batch_size: Labeled images in a batch, `B`, a multiple of the number of devices
             that share it.
         unlabeled_ratio: Unlabeled images in a batch for each labeled one, `mu`.
-        optimizer: Name or Keras optimizer; None for the reference set-up, see
-            `training.optimizers`.
+        optimizer: Name or Keras optimizer; `"paper"`, or None for what suits the start
+            of the network; see `training.optimizers.build_optimizer`.
         mixed_precision: `"auto"` (float16 on a GPU, float32 on a CPU and on several
             devices of TensorFlow), True, False, `"float32"`, `"mixed_float16"` or
             `"mixed_bfloat16"`.

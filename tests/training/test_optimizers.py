@@ -86,11 +86,40 @@ def test_default_from_scratch_is_sgd_with_nesterov_and_schedule():
     assert float(optimizer.learning_rate) == pytest.approx(expected, rel=1e-5)
 
 
-def test_default_for_a_pretrained_network_is_adam_with_weight_decay():
+def test_default_for_a_pretrained_network_warms_up_and_decays_kernels():
     optimizer = build_optimizer(None, 100, pretrained=True)
-    assert isinstance(optimizer, keras.optimizers.Adam)
-    assert float(optimizer.learning_rate) == pytest.approx(7e-5)
-    assert optimizer.weight_decay == 5e-4
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    network = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(3),
+            keras.layers.BatchNormalization(),
+        ]
+    )
+    for weight in network.trainable_weights:
+        weight.assign(keras.ops.ones(weight.shape))
+    optimizer.build(network.trainable_variables)
+    rates = []
+    for step in (0, 5, 10, 55, 100):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0, 1.5e-4, 3e-4, 1.5e-4, 0], atol=1e-9)
+
+    # Without a gradient only decay moves a weight.
+    optimizer.iterations.assign(10)
+    optimizer.apply([keras.ops.zeros(w.shape) for w in network.trainable_variables])
+    kernel, *others = map(keras.ops.convert_to_numpy, network.trainable_weights)
+    np.testing.assert_allclose(1 - kernel, 3e-4 * 0.05, rtol=0.01)
+    for weight in others:
+        np.testing.assert_array_equal(weight, np.ones_like(weight))
+
+
+def test_the_optimizer_of_the_paper_has_a_name():
+    for pretrained in (False, True):
+        optimizer = build_optimizer("paper", 100, pretrained=pretrained)
+        assert isinstance(optimizer, keras.optimizers.Adam)
+        assert float(optimizer.learning_rate) == pytest.approx(7e-5)
+        assert optimizer.weight_decay == 5e-4
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
