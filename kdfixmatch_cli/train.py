@@ -25,6 +25,7 @@ from kdfixmatch_keras.report.run_folder import RunFolder, versions
 from kdfixmatch_keras.storage.files import held, remove_remains, writing
 from kdfixmatch_keras.training import timing
 from kdfixmatch_keras.training.batches import passes_per_batch, steps_of_one_pass
+from kdfixmatch_keras.training.optimizers import build_optimizer
 from kdfixmatch_keras.training.plan import Plan, default_outer_epochs
 
 _SHARED_SETTINGS = inspect.signature(ImageClassifier).parameters
@@ -135,7 +136,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
                 f"Received: --learning-rate {learning_rate:g}"
             )
         KDFixMatch(**settings)  # The words of an unknown optimizer are in there.
-        optimizer = keras.optimizers.get(settings["optimizer"])
+        optimizer = build_optimizer(settings["optimizer"], 1, pretrained=False)
         optimizer.learning_rate = learning_rate
         settings["optimizer"] = optimizer
     return settings
