@@ -149,6 +149,14 @@ def train(
     unlabeled_ratio: Annotated[
         int, _option("Unlabeled images in a batch for each labeled one.", LENGTH)
     ] = 7,
+    probe: Annotated[
+        bool,
+        _option(
+            "First classify the frozen features of a pretrained --backbone, to compare "
+            "with.",
+            LENGTH,
+        ),
+    ] = True,
     supervised: Annotated[
         bool,
         _option("Also train on the labels alone, to compare with.", LENGTH),

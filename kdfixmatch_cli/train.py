@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from kdfixmatch_cli import probe as probes
 from kdfixmatch_cli.backbone import AUTO, chosen_backbone
 from kdfixmatch_cli.console import command_line, new_console
 from kdfixmatch_cli.errors import say
@@ -55,11 +57,12 @@ def train(params: Mapping[str, Any]) -> None:
     settings = _settings({**params, "backbone": backbone})
     model = KDFixMatch(**settings)
     length, minutes = _length(params)
+    compared = {name: params[name] for name in ("probe", "supervised")}
     if facts is not None:
         if minutes is not None:
             # What the time came to, which was measured when it began.
             length = {name: facts["fit"][name] for name in length}
-        _compare(facts, settings, length, params["supervised"])
+        _compare(facts, settings, length, compared)
         if "finished" in facts:
             console.print(
                 f"The run in {folder.path} has ended; look at {folder.report}"
@@ -73,14 +76,14 @@ def train(params: Mapping[str, Any]) -> None:
         console.print(f"Going on with the run in {folder.path}")
     else:
         # It makes networks, which shows what is wrong with a backbone or its weights.
-        length = _measured(model, images, length, minutes, params, console)
+        length = _measured(model, images, length, minutes, compared, console)
     if params["dry_run"]:
         return
     if folder.began and params["restart"]:
         with held(folder.path):
             other = folder.set_aside()
         console.print(f"What was in {folder.path} is in {other}")
-    _run(model, settings, images, folder, length, params["supervised"], console)
+    _run(model, settings, images, folder, length, compared, console)
 
 
 def demo(
@@ -112,7 +115,8 @@ def demo(
     }
     _introduce(images, console)
     model = KDFixMatch(**settings)
-    _run(model, settings, images, folder, length, True, console)
+    compared = {"probe": False, "supervised": True}
+    _run(model, settings, images, folder, length, compared, console)
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,12 +162,14 @@ def _measured(
     images: Images,
     length: dict[str, Any],
     minutes: float | None,
-    params: Mapping[str, Any],
+    compared: Mapping[str, bool],
     console: Console,
 ) -> dict[str, Any]:
     """How long to train where that was said in minutes; says what it will take."""
-    data, supervised = images.as_data(), params["supervised"]
+    data, supervised = images.as_data(), compared["supervised"]
     costs = timing.measure(model, data)
+    if probes.is_wanted(compared, model):
+        costs = replace(costs, before=probes.seconds(costs, images))
     if minutes is not None:
         length = vars(costs.length_within(minutes, data, supervised=supervised))
     steps = length["steps_per_epoch"] or steps_of_one_pass(
@@ -198,7 +204,7 @@ def _run(
     images: Images,
     folder: RunFolder,
     length: dict[str, Any],
-    with_supervised: bool,
+    compared: Mapping[str, bool],
     console: Console,
 ) -> None:
     """Trains or goes on with it, measures and writes everything."""
@@ -207,14 +213,15 @@ def _run(
         folder.path.mkdir(parents=True, exist_ok=True)
     with held(folder.path), _with_what_goes_on():
         remove_remains(folder.path)
-        facts = _begin(settings, images, folder, length, with_supervised)
+        facts = _begin(settings, images, folder, length, compared)
         data = (images.labeled, images.unlabeled, images.test)
-        supervised = None
-        with _progress(model, images, length, with_supervised, console) as progress:
-            if with_supervised:
-                supervised = baselines.Supervised(
-                    **{k: v for k, v in settings.items() if k in _SHARED_SETTINGS}
-                )
+        shared = {k: v for k, v in settings.items() if k in _SHARED_SETTINGS}
+        probe = supervised = None
+        if probes.is_wanted(compared, model):
+            probe = probes.fit(shared, images, folder, console)
+        with _progress(model, images, length, compared, console) as progress:
+            if compared["supervised"]:
+                supervised = baselines.Supervised(**shared)
                 supervised.fit(
                     *data,
                     epochs=length["epochs"],
@@ -245,14 +252,19 @@ def _run(
         facts["seed"] = model.used_seed
         facts["seconds"] = round(time.monotonic() - started, 1)
         contents = report.collect(
-            model, *data, supervised=supervised, run=_facts_of_report(facts)
+            model,
+            *data,
+            supervised=supervised,
+            probe=probe,
+            run=_facts_of_report(facts),
         )
         folder.write_report(contents)
         facts["test_accuracy"] = _test_accuracy(contents)
         facts["finished"] = _now()
         folder.write_facts(facts)
     for network, accuracy in facts["test_accuracy"].items():
-        console.print(f"Test accuracy of the {network} network: {accuracy:.1%}")
+        name = "linear probe" if network == "probe" else f"{network} network"
+        console.print(f"Test accuracy of the {name}: {accuracy:.1%}")
     for warning in contents["warnings"]:
         say(f"Warning: {warning['title']}; see the report")
     console.print(f"Wrote {folder.path}; look at {folder.report}")
@@ -273,7 +285,7 @@ def _begin(
     images: Images,
     folder: RunFolder,
     length: dict[str, Any],
-    with_supervised: bool,
+    compared: Mapping[str, bool],
 ) -> dict[str, Any]:
     """Writes what is known of a run before it, or that it goes on."""
     if folder.began:
@@ -286,7 +298,7 @@ def _begin(
         "directory": str(Path.cwd()),
         "started": _now(),
         "versions": versions(),
-        **_arguments(settings, length, with_supervised),
+        **_arguments(settings, length, compared),
         "images": images.facts(),
     }
     folder.write_facts(facts)
@@ -294,11 +306,11 @@ def _begin(
 
 
 def _arguments(
-    settings: dict[str, Any], length: dict[str, Any], with_supervised: bool
+    settings: dict[str, Any], length: dict[str, Any], compared: Mapping[str, bool]
 ) -> dict[str, Any]:
     return {
         "settings": {name: _plain(value) for name, value in settings.items()},
-        "fit": {**length, "supervised": with_supervised},
+        "fit": {**length, **compared},
     }
 
 
@@ -306,14 +318,14 @@ def _compare(
     facts: dict[str, Any],
     settings: dict[str, Any],
     length: dict[str, Any],
-    with_supervised: bool,
+    compared: Mapping[str, bool],
 ) -> None:
     """Refuses to go on with a run of other arguments; `fit` compares the images.
 
     Raises:
         ValueError: The arguments differ.
     """
-    here = json.loads(json.dumps(_arguments(settings, length, with_supervised)))
+    here = json.loads(json.dumps(_arguments(settings, length, compared)))
     differing = [
         f"{name} ({facts[part].get(name)!r} there, {value!r} here)"
         for part, values in here.items()
@@ -335,7 +347,7 @@ def _progress(
     model: KDFixMatch,
     images: Images,
     length: dict[str, Any],
-    with_supervised: bool,
+    compared: Mapping[str, bool],
     console: Console,
 ) -> TrainingProgress:
     """A progress that knows how many steps each network takes, and what they cost."""
@@ -345,10 +357,10 @@ def _progress(
         len(images.unlabeled), model.batch_size, model.unlabeled_ratio
     )
     epochs = {"outer": length["outer_epochs"], "inner": length["epochs"]}
-    if with_supervised:
+    if compared["supervised"]:
         epochs = {"supervised": length["epochs"], **epochs}
     costs = dict.fromkeys(epochs, passes_per_batch(FixMatch, labeled, unlabeled))
-    if with_supervised:
+    if compared["supervised"]:
         costs["supervised"] = passes_per_batch(FixMatch, labeled, 0)
     return TrainingProgress(
         console, {stage: count * steps for stage, count in epochs.items()}, costs

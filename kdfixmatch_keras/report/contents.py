@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kdfixmatch_keras.baselines import LinearProbe, Supervised
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.report import (
     embedding_map,
@@ -31,6 +32,7 @@ def collect(
     *,
     accuracies: Mapping[str, float] | None = None,
     supervised: Any = None,
+    probe: Any = None,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Looks at a trained model and its images.
@@ -47,15 +49,18 @@ def collect(
             methods have been measured; shown beside those measured here.
         supervised: A trained `baselines.Supervised` of the same classes, to compare
             with, or None.
+        probe: A trained `baselines.LinearProbe`, likewise. Where the test images were
+            its `validation_data`, it is not asked again.
         run: Facts to show in a table, by name: command, versions, seconds.
 
     Returns:
         A dictionary of strings, finite numbers, booleans, None, lists and
         dictionaries, for `render` and for JSON. `"warnings"` holds what was found
-        wrong, each a dictionary of `"title"`, `"text"` and `"remedy"`.
+        wrong, each a dictionary of `"title"`, `"text"` and `"remedy"`; `"verdict"` is
+        the first line of the page, None where it is not needed.
 
     Raises:
-        RuntimeError: `model` or `supervised` has not been trained.
+        RuntimeError: `model`, `supervised` or `probe` has not been trained.
         TypeError: An argument is of the wrong kind.
         ValueError: The images or classes are not those of the model, or an accuracy is
             not in [0, 1].
@@ -64,9 +69,26 @@ def collect(
     validation.check_accuracies(accuracies)
     _check_kinds(labeled, unlabeled, test)
     networks = {"outer": model.outer, "inner": model.inner}
-    if supervised is not None:
-        networks = {"supervised": supervised.serving_network, **networks}
-    _check(model, labeled, unlabeled, test, supervised)
+    rivals = {
+        name: _checked_rival(name, rival, kind)
+        for name, rival, kind in (
+            ("probe", probe, LinearProbe),
+            ("supervised", supervised, Supervised),
+        )
+        if rival is not None
+    }
+    networks = {
+        **{name: rival.serving_network for name, rival in rivals.items()},
+        **networks,
+    }
+    _check(model, labeled, unlabeled, test, rivals)
+    predicted = {}
+    if (
+        probe is not None
+        and test is not None
+        and test.images is probe.validation_source
+    ):
+        predicted["probe"] = probe.validation_probabilities
 
     trusted = model.trusted_set
     generator = np.random.default_rng(SEED)
@@ -76,13 +98,16 @@ def collect(
         "class_names": [values.text(name, 60) for name in model.class_names],
         "num_labeled": len(labeled.images),
         "num_unlabeled": len(unlabeled),
-        "test": evaluation.measure(networks, test, model.class_names),
+        "test": evaluation.measure(networks, test, model.class_names, predicted),
+        "probe": None if probe is None else _choice_of(probe),
         "accuracies": {
             values.text(method): values.number(accuracy)
             for method, accuracy in (accuracies or {}).items()
         },
         "estimates": evaluation.estimate(
-            networks,
+            # The probe sees images in many pixels, which takes long, and what it says
+            # of unlabeled ones is of use only where there are none for test.
+            {n: x for n, x in networks.items() if n != "probe" or test is None},
             SubsetSource(unlabeled, sample),
             trusted.pseudo_labels[sample],
             _some(labeled, MAX_SAMPLE, generator),
@@ -103,6 +128,7 @@ def collect(
         },
     }
     contents["warnings"] = warning_signs.find(contents)
+    contents["verdict"] = warning_signs.verdict(contents)
     return contents
 
 
@@ -120,12 +146,21 @@ def _check_kinds(labeled: Any, unlabeled: Any, test: Any) -> None:
             )
 
 
+def _checked_rival(argument: str, rival: Any, kind: type) -> Any:
+    if not isinstance(rival, kind):
+        raise TypeError(
+            f"`{argument}` must be a trained baselines.{kind.__name__}. "
+            f"Received: {argument} of type {type(rival).__name__}"
+        )
+    return rival
+
+
 def _check(
     model: Any,
     labeled: LabeledImages,
     unlabeled: ImageSource,
     test: LabeledImages | None,
-    supervised: Any,
+    rivals: Mapping[str, Any],
 ) -> None:
     if len(unlabeled) != model.trusted_set.num_unlabeled:
         raise ValueError(
@@ -137,8 +172,14 @@ def _check(
     class_names = {"labeled": labeled.class_names}
     if test is not None:
         sources["test"], class_names["test"] = test.images, test.class_names
-    if supervised is not None:
-        class_names["supervised"] = supervised.class_names
+    for argument, rival in rivals.items():
+        class_names[argument] = rival.class_names
+        theirs = rival.serving_network.student.input_shape[1:]
+        if theirs != shape:
+            raise ValueError(
+                f"`{argument}` must have been trained on images of the shape of the "
+                f"model, {shape}. Received: {theirs}"
+            )
     for argument, source in sources.items():
         if source.image_shape != shape:
             raise ValueError(
@@ -151,6 +192,15 @@ def _check(
                 f"`{argument}` must have the classes of the model, "
                 f"{model.class_names}. Received: {names}"
             )
+
+
+def _choice_of(probe: Any) -> dict[str, Any]:
+    """What a linear probe has chosen, and the accuracy that it chose by."""
+    return {
+        "size": min(probe.used_size),
+        "C": probe.used_C,
+        "cross_validated_accuracy": probe.cross_validated_accuracy,
+    }
 
 
 def _some(

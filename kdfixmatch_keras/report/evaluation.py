@@ -1,5 +1,6 @@
 """How good the networks are: on test images, or guessed where there are none."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ MAX_CONFUSIONS = 20
 
 
 def measure(
-    networks: dict[str, Any], test: LabeledImages | None, class_names: list[str]
+    networks: dict[str, Any],
+    test: LabeledImages | None,
+    class_names: list[str],
+    predicted: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluates networks on test images.
 
@@ -24,6 +28,8 @@ def measure(
         networks: `FixMatch` networks by name, among them `"inner"`.
         test: Labeled images, or None.
         class_names: Names of the K classes.
+        predicted: Probabilities `(n, K)` of the test images by the name of a network
+            that has predicted them already.
 
     Returns:
         None without `test`, else a dictionary of
@@ -46,7 +52,9 @@ def measure(
     right: dict[str, NDArray[np.bool_]] = {}
     inner: dict[str, Any] = {}
     for name, network in networks.items():
-        probabilities = predict(network, test.images)
+        probabilities = (predicted or {}).get(name)
+        if probabilities is None:
+            probabilities = predict(network, test.images)
         right[name] = probabilities.argmax(axis=1) == test.labels
         if name == "inner":
             inner = evaluate_predictions(probabilities, test.labels, class_names)
@@ -102,28 +110,33 @@ def estimate(
     """Cross-checks the inner network where no image has a known class.
 
     Args:
-        networks: `FixMatch` networks by name: `"inner"`, perhaps `"supervised"`.
+        networks: `FixMatch` networks by name: `"inner"`, and others to compare with.
         sample: Some `m` unlabeled images.
         outer_labels: What the outer network took each for, int32 `(m,)`.
         labeled: Labeled images that were trained on.
 
     Returns:
         A dictionary of `"images"` (m), the shares on which the inner network agrees
-        with the others, `"outer_agrees"` and `"supervised_agrees"` (None without such
-        a network), its `"mean_confidence"`, `"predicted"`, how many images it takes
-        for each class, and its `"labeled_accuracy"` on `"labeled_images"` images.
+        with the others, `"outer_agrees"`, `"probe_agrees"` and `"supervised_agrees"`
+        (None without such a network), its `"mean_confidence"`, `"predicted"`, how many
+        images it takes for each class, and its `"labeled_accuracy"` on
+        `"labeled_images"` images.
     """
     probabilities = predict(networks["inner"], sample)
     labels = probabilities.argmax(axis=1)
-    supervised_agrees = None
-    if "supervised" in networks:
-        others = predict(networks["supervised"], sample).argmax(axis=1)
-        supervised_agrees = float((labels == others).mean())
+    agrees = {
+        f"{name}_agrees": float(
+            (labels == predict(networks[name], sample).argmax(axis=1)).mean()
+        )
+        if name in networks
+        else None
+        for name in ("probe", "supervised")
+    }
     known = predict(networks["inner"], labeled.images).argmax(axis=1)
     return {
         "images": len(sample),
         "outer_agrees": float((labels == outer_labels).mean()),
-        "supervised_agrees": supervised_agrees,
+        **agrees,
         "mean_confidence": float(probabilities.max(axis=1).mean()),
         "predicted": np.bincount(labels, minlength=probabilities.shape[1]).tolist(),
         "labeled_images": len(labeled.images),

@@ -20,6 +20,7 @@ MAP_SIZE = 480
 NUM_COLORS = 10
 
 METHODS = {
+    "probe": "Linear probe",
     "supervised": "Supervised only",
     "outer": "Outer network",
     "inner": "Inner network",

@@ -36,11 +36,7 @@ def _worse_than_another(contents: dict[str, Any]) -> Iterator[Sign]:
         missing = counts["worse"] - counts["better"]
         if missing <= 0:
             continue
-        chance = (
-            "So small a difference can be chance."
-            if counts["p_value"] > 0.05
-            else "So large a difference is hardly chance."
-        )
+        title = f"The inner network is worse than the {name} one"
         remedy = (
             "Label more images, or look at the galleries below for wrong labels among "
             "the trusted ones; raise `tau_select` if there are many."
@@ -50,12 +46,51 @@ def _worse_than_another(contents: dict[str, Any]) -> Iterator[Sign]:
                 " See whether the unlabeled images show the same classes as the "
                 "labeled ones."
             )
+        if name == "probe":
+            size = contents["probe"]["size"]
+            title = "The inner network is worse than the linear probe"
+            remedy = (
+                "Train for longer, or on larger images (`image_size`): the probe sees "
+                f"them in {size} pixels. Or take the probe, which is "
+                "`kdfixmatch_keras.baselines.LinearProbe` with the same backbone and "
+                "seed; it predicts and exports as this model does."
+            )
         yield {
-            "title": f"The inner network is worse than the {name} one",
+            "title": title,
             "text": f"It has {missing:,} fewer of the {test['images']:,} test images "
-            f"right. {chance}",
+            f"right. {_chance(counts['p_value'])}",
             "remedy": remedy,
         }
+
+
+def verdict(contents: dict[str, Any]) -> str | None:
+    """What a reader has to know first: that something far simpler is better.
+
+    Args:
+        contents: What `collect` has gathered.
+
+    Returns:
+        A sentence or two, or None where the inner network is not behind the linear
+        probe on the test images, or there is no such comparison.
+    """
+    test = contents["test"]
+    if test is None or "probe" not in test["inner_against"]:
+        return None
+    probe, inner = (test["accuracy"][name]["value"] for name in ("probe", "inner"))
+    if probe <= inner:
+        return None
+    p_value = test["inner_against"]["probe"]["p_value"]
+    return (
+        "A linear classifier on the frozen features of the backbone is better than "
+        f"this model: it recognises {probe:.1%} of the test images, against "
+        f"{inner:.1%}. {_chance(p_value)}"
+    )
+
+
+def _chance(p_value: float) -> str:
+    if p_value > 0.05:
+        return "So small a difference can be chance."
+    return "So large a difference is hardly chance."
 
 
 def _too_few_trusted(contents: dict[str, Any]) -> Iterator[Sign]:

@@ -83,11 +83,13 @@ class Costs:
         outer: The outer network.
         inner: The inner one.
         clustering: Clustering all unlabeled images, in seconds.
+        before: What goes before the networks, in seconds.
     """
 
     outer: NetworkCosts
     inner: NetworkCosts
     clustering: float
+    before: float = 0.0
 
     def seconds(
         self, length: Length, data: TrainingData, *, supervised: bool = False
@@ -101,7 +103,8 @@ class Costs:
                 long as the inner one.
         """
         steps, epochs = length.steps_per_epoch, length.epochs
-        found = self.inner.seconds(epochs, steps * self.inner.step, data)
+        found = self.before
+        found += self.inner.seconds(epochs, steps * self.inner.step, data)
         if length.outer_epochs:
             step = steps * self.outer.step
             found += self.outer.seconds(length.outer_epochs, step, data)

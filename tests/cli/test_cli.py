@@ -1,6 +1,7 @@
 """The command `kdfixmatch` as a process: what it prints, writes and refuses."""
 
 import csv
+import errno
 import inspect
 import json
 import os
@@ -16,12 +17,13 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from kdfixmatch_cli import backbone
+from kdfixmatch_cli import backbone, probe
 from kdfixmatch_cli.app import app
 from kdfixmatch_cli.backbone import chosen_backbone
 from kdfixmatch_cli.errors import reported
 from kdfixmatch_keras import KDFixMatch, TrustedSet, backend
 from kdfixmatch_keras.backbones import efficientnet_lite
+from kdfixmatch_keras.baselines import frozen_features
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.training.watch import remedy_for_few_targets
@@ -248,7 +250,7 @@ def test_run_is_what_python_would_have_trained(trained, photos):
     model = KDFixMatch.load(run / "model")
     facts = json.loads((run / "run.json").read_text())
     again = KDFixMatch(**facts["settings"])
-    length = {k: v for k, v in facts["fit"].items() if k != "supervised"}
+    length = {k: v for k, v in facts["fit"].items() if k not in ("probe", "supervised")}
     again.fit(photos / "labeled", photos / "unlabeled", verbose=0, **length)
     images = photos / "unlabeled"
     np.testing.assert_array_equal(model.predict(images), again.predict(images))
@@ -630,6 +632,86 @@ def test_a_run_without_test_and_supervised(photos, tmp_path):
     assert facts["settings"]["optimizer"]["config"]["learning_rate"] == pytest.approx(
         0.005
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"backbone": "mobilenet", "weights": "imagenet"}, True),
+        ({"backbone": "mobilenet", "weights": None}, False),
+        ({"backbone": "small_cnn"}, False),
+    ],
+)
+def test_only_trained_features_are_probed(settings, expected):
+    model = KDFixMatch(**settings)
+    assert probe.is_wanted({"probe": True}, model) is expected
+    assert probe.is_wanted({"probe": False}, model) is False
+
+
+@pytest.fixture
+def probed(monkeypatch):
+    """Has also random features probed, which are those of a small network."""
+    monkeypatch.setattr(probe, "is_wanted", lambda compared, model: compared["probe"])
+
+
+def test_a_run_begins_with_the_probe_and_goes_on_with_it(
+    photos, tmp_path, monkeypatch, probed
+):
+    monkeypatch.chdir(photos)
+    run = tmp_path / "run"
+    command = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK)
+    command += ("--test", "test", "--output", run, "--no-supervised")
+    # Too short to learn what the probe knows.
+    command += ("--epochs", "1", "--steps-per-epoch", "1")
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KDFixMatch, "fit", full)
+        stopped = invoke(*command)
+    assert stopped.exit_code == 1
+    (line,) = (x for x in stopped.output.splitlines() if x.startswith("Linear probe"))
+    assert re.fullmatch(
+        r"Linear probe on frozen features: (64|96|224) pixels, C \S+, cross-validated "
+        r"accuracy \d+\.\d% \(test accuracy 100\.0%\)",
+        line,
+    )
+    assert_refused(
+        invoke(*command, "--no-probe"), "`--output` must", "probe (True there, False"
+    )
+    with monkeypatch.context() as patched:
+        # What was found is in the state: nothing is embedded again.
+        patched.setattr(frozen_features, "embed", full)
+        patched.setattr(frozen_features, "predict", full)
+        done = invoke(*command)
+    assert done.exit_code == 0, done.output
+    assert line in done.output.splitlines()
+    accuracies = [x for x in done.output.splitlines() if x.startswith("Test accuracy")]
+    assert accuracies[0] == "Test accuracy of the linear probe: 100.0%"
+    assert [x.split(": ")[0].split("the ")[1] for x in accuracies] == [
+        *("linear probe", "outer network", "inner network")
+    ]
+    assert "Warning: The inner network is worse than the linear probe" in done.output
+    facts = json.loads((run / "run.json").read_text())
+    assert list(facts["test_accuracy"]) == ["probe", "outer", "inner"]
+    assert facts["fit"]["probe"] is True
+    page = (run / "report.html").read_text()
+    assert "A linear classifier on the frozen features of the backbone is bet" in page
+
+
+def test_a_run_without_the_probe(photos, tmp_path, monkeypatch, probed):
+    monkeypatch.chdir(photos)
+    done = invoke(
+        *("train", "--labeled", "labeled", "--unlabeled", "unlabeled", *QUICK),
+        *("--output", tmp_path / "run", "--no-supervised", "--no-probe"),
+        *("--epochs", "1", "--steps-per-epoch", "1"),
+    )
+    assert done.exit_code == 0, done.output
+    assert "inear probe" not in done.output
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["fit"]["probe"] is False
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["probe"] is None
 
 
 # What they refuse

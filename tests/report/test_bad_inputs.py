@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdfixmatch_keras import plots, report, sources
+from kdfixmatch_keras import baselines, plots, report, sources
 from kdfixmatch_keras.report import metrics
 from tests.bad_inputs import (
     CLASSES,
@@ -10,6 +10,7 @@ from tests.bad_inputs import (
     LABELS,
     PROBABILITIES,
     array_source,
+    backbone,
     check_refusal,
     integer,
     labeled_images,
@@ -18,6 +19,17 @@ from tests.bad_inputs import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+
+def probe(labels, images=IMAGES):
+    found = baselines.LinearProbe(backbone, sizes=[8], seed=0)
+    found.fit((images, labels), images, verbose=0)
+    return found
+
+
+def collect(g, **rivals):
+    return report.collect(g.model, labeled_images(), array_source(), **rivals)
+
 
 ROWS = [
     (
@@ -81,6 +93,39 @@ ROWS = [
         TypeError,
         "`accuracies` must be a dictionary of accuracies by method. Received: "
         "accuracies=[0.5]",
+    ),
+    (
+        "report.collect",
+        lambda g: collect(g, probe=g.model),
+        TypeError,
+        "`probe` must be a trained baselines.LinearProbe. Received: probe of type "
+        "KDFixMatch",
+    ),
+    (
+        "report.collect",
+        lambda g: collect(g, supervised=probe(LABELS)),
+        TypeError,
+        "`supervised` must be a trained baselines.Supervised. Received: supervised of "
+        "type LinearProbe",
+    ),
+    (
+        "report.collect",
+        lambda g: collect(g, probe=baselines.LinearProbe(backbone)),
+        RuntimeError,
+        "Call `fit` first",
+    ),
+    (
+        "report.collect",
+        lambda g: collect(g, probe=probe(LABELS % 2)),
+        ValueError,
+        "`probe` must have the classes of the model",
+    ),
+    (
+        "report.collect",
+        lambda g: collect(g, probe=probe(LABELS, IMAGES[:, :7])),
+        ValueError,
+        "`probe` must have been trained on images of the shape of the model, (8, 8, "
+        "3). Received: (7, 8, 3)",
     ),
     (
         "report.render",

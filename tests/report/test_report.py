@@ -11,7 +11,7 @@ from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch, TrustedSet, baselines, report
 from kdfixmatch_keras.report import charts, embedding_map, evaluation, values
-from kdfixmatch_keras.report.warning_signs import find
+from kdfixmatch_keras.report.warning_signs import find, verdict
 from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
 from tests.untraced import untraced
 
@@ -70,7 +70,19 @@ def model(labeled, unlabeled):
 
 
 @pytest.fixture(scope="module")
-def contents(model, labeled, unlabeled):
+def test_images():
+    return labeled_noise(15, 3, seed=2)
+
+
+@pytest.fixture(scope="module")
+def probe(labeled, unlabeled, test_images):
+    probe = baselines.LinearProbe(settings()["backbone"], sizes=[8, 12], seed=0)
+    probe.fit(labeled, unlabeled, test_images, verbose=0)
+    return probe
+
+
+@pytest.fixture(scope="module")
+def contents(model, labeled, unlabeled, probe, test_images):
     supervised = baselines.Supervised(**settings())
     with untraced():
         supervised.fit(labeled, unlabeled, epochs=1, steps_per_epoch=1, verbose=0)
@@ -78,8 +90,9 @@ def contents(model, labeled, unlabeled):
         model,
         labeled,
         unlabeled,
-        labeled_noise(15, 3, seed=2),
+        test_images,
         supervised=supervised,
+        probe=probe,
         accuracies={"another method": 0.5},
         run={"command": "train --seed 0", "seconds": 1.5, "paths": ["a", "b"]},
     )
@@ -109,14 +122,19 @@ def test_a_model_always_has_the_same_report(model, labeled, unlabeled, without_t
     assert report.collect(model, labeled, unlabeled) == without_test
 
 
-def test_test_images_are_what_the_accuracies_come_from(model, contents):
-    test = labeled_noise(15, 3, seed=2)
+def test_test_images_are_what_the_accuracies_come_from(
+    model, probe, contents, test_images
+):
+    test = test_images
     found = contents["test"]
     assert found["images"] == 15
     inner = model.evaluate(test)["accuracy"]
     assert found["accuracy"]["inner"]["value"] == pytest.approx(inner)
     assert found["inner"]["accuracy"] == pytest.approx(inner)
-    assert set(found["accuracy"]) == {"supervised", "outer", "inner"}
+    assert list(found["accuracy"]) == ["probe", "supervised", "outer", "inner"]
+    assert list(found["inner_against"]) == ["probe", "supervised", "outer"]
+    of_probe = probe.evaluate(test)["accuracy"]
+    assert found["accuracy"]["probe"]["value"] == pytest.approx(of_probe)
     for accuracy in found["accuracy"].values():
         low, high = accuracy["interval"]
         assert 0 <= low <= accuracy["value"] <= high <= 1
@@ -132,6 +150,20 @@ class Oracle(keras.Model):
 
     def predict(self, batches, verbose):
         return np.eye(3, dtype="float32")[self.labels]
+
+
+def test_a_probe_that_has_not_seen_the_test_images_predicts_them(
+    model, labeled, unlabeled, probe, contents
+):
+    # The same pixels, as images that it does not know.
+    again = labeled_noise(15, 3, seed=2)
+    found = report.collect(model, labeled, unlabeled, again, probe=probe)
+    assert found["test"]["accuracy"]["probe"] == contents["test"]["accuracy"]["probe"]
+    assert found["probe"] == {
+        "size": min(probe.used_size),
+        "C": probe.used_C,
+        "cross_validated_accuracy": probe.cross_validated_accuracy,
+    }
 
 
 def test_networks_are_compared_image_by_image():
@@ -154,6 +186,7 @@ def test_estimates_without_test_images():
     found = evaluation.estimate(networks, four.images, np.array([0, 1, 0, 0]), four)
     assert found["outer_agrees"] == 0.5
     assert found["supervised_agrees"] == 0.25
+    assert found["probe_agrees"] is None
     assert found["mean_confidence"] == 1.0
     assert found["predicted"] == [1, 2, 1]
     assert found["labeled_accuracy"] == 0.75
@@ -334,6 +367,48 @@ def test_an_inner_network_that_is_worse_is_told(healthy):
     assert "can be chance" in second["text"]
 
 
+def against_the_probe(contents, probe, inner, p_value):
+    """Contents whose probe and inner network have these accuracies."""
+    contents = copy.deepcopy(contents)
+    for name, accuracy in (("probe", probe), ("inner", inner)):
+        contents["test"]["accuracy"][name]["value"] = accuracy
+    missing = round(15 * (probe - inner))
+    contents["test"]["inner_against"]["probe"] = {
+        "better": max(-missing, 0),
+        "worse": max(missing, 0),
+        "p_value": p_value,
+    }
+    contents["warnings"], contents["verdict"] = find(contents), verdict(contents)
+    return contents
+
+
+def test_where_the_probe_is_better_the_first_line_says_so(healthy):
+    behind = against_the_probe(healthy, 0.8, 0.6, 0.01)
+    (sign,) = behind["warnings"]
+    assert sign["title"] == "The inner network is worse than the linear probe"
+    assert "3 fewer of the 15 test images right. So large" in sign["text"]
+    assert "`image_size`" in sign["remedy"] and "LinearProbe" in sign["remedy"]
+    words = visible_text(report.render(behind))
+    header = words[words.index("KD-FixMatch report A") :]
+    assert header.startswith(
+        "KD-FixMatch report A linear classifier on the frozen features of the backbone "
+        "is better than this model: it recognises 80.0% of the test images, against "
+        "60.0%. So large a difference is hardly chance. 12 labeled"
+    )
+    by_chance = against_the_probe(healthy, 0.8, 0.6, 0.2)
+    assert by_chance["verdict"].endswith("So small a difference can be chance.")
+
+
+@pytest.mark.parametrize("inner", [0.8, 0.9])
+def test_where_the_probe_is_not_better_nothing_is_said(healthy, inner):
+    ahead = against_the_probe(healthy, 0.8, inner, 1.0)
+    assert ahead["warnings"] == [] and ahead["verdict"] is None
+    words = visible_text(report.render(ahead))
+    assert "is better than this model" not in words
+    assert "Linear probe 80.0%" in words
+    assert "only the linear probe." in words
+
+
 # The page
 
 
@@ -342,6 +417,8 @@ def test_the_page_with_a_test_set(contents):
     assert page.startswith("<!doctype html>")
     words = visible_text(page)
     for expected in (
+        "Linear probe",
+        "cross-validated",
         "Supervised only",
         "Outer network",
         "Inner network",
@@ -366,6 +443,17 @@ def test_the_page_without_a_test_set(without_test):
     ):
         assert expected in words
     assert "Confusion matrix" not in words
+
+
+def test_without_a_test_set_the_probe_is_not_compared(model, labeled, unlabeled, probe):
+    found = report.collect(model, labeled, unlabeled, probe=probe)
+    assert found["verdict"] is None
+    assert 0 <= found["estimates"]["probe_agrees"] <= 1
+    words = visible_text(report.render(found))
+    accuracy = f"{probe.cross_validated_accuracy:.1%}"
+    assert f"Linear probe {accuracy} of the labeled images, each while" in words
+    assert "Linear probe and inner agree" in words
+    assert "only a test tells" in words
 
 
 def test_accuracies_measured_elsewhere(without_test):
