@@ -22,12 +22,11 @@ def is_wanted(compared: Mapping[str, bool], model: KDFixMatch) -> bool:
 def seconds(costs: Costs, images: Images) -> float:
     """About how long it takes, by the number of pixels that the backbone sees."""
     sizes = frozen_features.SIZES
-    shorter = min(images.labeled.images.image_shape[:2])
     pixels = sum(size**2 for size in sizes) * len(images.labeled.images)
     if images.test is not None:
         pixels += sizes[-1] ** 2 * len(images.test.images)
     starts = (len(sizes) + 1) * costs.inner.prediction_start
-    return starts + costs.inner.prediction * pixels / shorter**2
+    return starts + costs.inner.prediction * pixels / costs.inner.pixels
 
 
 def fit(

@@ -168,8 +168,13 @@ def _measured(
     """How long to train where that was said in minutes; says what it will take."""
     data, supervised = images.as_data(), compared["supervised"]
     costs = timing.measure(model, data)
+    # The report asks every network about the test images.
+    besides = 0.0
+    if images.test is not None:
+        besides = (2 + supervised) * len(images.test.images) * costs.inner.prediction
     if probes.is_wanted(compared, model):
-        costs = replace(costs, before=probes.seconds(costs, images))
+        besides += probes.seconds(costs, images)
+    costs = replace(costs, besides=besides)
     if minutes is not None:
         length = vars(costs.length_within(minutes, data, supervised=supervised))
     steps = length["steps_per_epoch"] or steps_of_one_pass(

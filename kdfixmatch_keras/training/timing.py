@@ -52,6 +52,7 @@ class NetworkCosts:
         labeled_step: A step on labeled images alone.
         prediction_start: As `start`, of a prediction.
         prediction: Predicting an image.
+        pixels: How many pixels of an image the network sees, after its resizing.
     """
 
     start: float
@@ -59,6 +60,7 @@ class NetworkCosts:
     labeled_step: float
     prediction_start: float
     prediction: float
+    pixels: int
 
     def seconds(self, epochs: int, step: float, data: TrainingData) -> float:
         """What training it takes, with an evaluation after each epoch.
@@ -83,13 +85,13 @@ class Costs:
         outer: The outer network.
         inner: The inner one.
         clustering: Clustering all unlabeled images, in seconds.
-        before: What goes before the networks, in seconds.
+        besides: What goes before and after the networks, in seconds.
     """
 
     outer: NetworkCosts
     inner: NetworkCosts
     clustering: float
-    before: float = 0.0
+    besides: float = 0.0
 
     def seconds(
         self, length: Length, data: TrainingData, *, supervised: bool = False
@@ -103,7 +105,7 @@ class Costs:
                 long as the inner one.
         """
         steps, epochs = length.steps_per_epoch, length.epochs
-        found = self.before
+        found = self.besides
         found += self.inner.seconds(epochs, steps * self.inner.step, data)
         if length.outer_epochs:
             step = steps * self.outer.step
@@ -200,12 +202,14 @@ def _measure_network(model: Any, data: TrainingData, network: Any) -> NetworkCos
     once, again = (
         _seconds(lambda: prediction.predict(embedder, images)) for _ in range(2)
     )
+    _, height, width, _ = network.student.get_layer("preprocessing").output.shape
     return NetworkCosts(
         start=max(first - step, 0.0),
         step=step,
         labeled_step=step * passes_per_batch(network, labeled, 0) / passes,
         prediction_start=max(once - again, 0.0),
         prediction=again / len(images),
+        pixels=height * width,
     )
 
 

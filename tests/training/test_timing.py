@@ -19,8 +19,9 @@ pytestmark = pytest.mark.filterwarnings(
 RNG = np.random.default_rng(0)
 LABELED = (RNG.integers(0, 256, (8, 8, 8, 3), np.uint8), np.arange(8) % 2)
 UNLABELED = RNG.integers(0, 256, (30, 8, 8, 3), np.uint8)
-# Seconds of start, step, labeled step, start of a prediction, and predicting an image.
-NETWORK = NetworkCosts(1.0, 0.5, 0.1, 0.2, 0.01)
+# Seconds of start, step, labeled step, start of a prediction, and predicting an
+# image; pixels of an image.
+NETWORK = NetworkCosts(1.0, 0.5, 0.1, 0.2, 0.01, 64)
 COSTS = Costs(NETWORK, NETWORK, clustering=2.0)
 
 
@@ -70,8 +71,8 @@ def test_a_training_costs_the_sum_of_its_parts(data):
 def test_what_is_planned_fits_and_uses_the_time(
     data, minutes, step, prediction, supervised, with_outer
 ):
-    outer = NetworkCosts(1.0, 2 * step, step / 3, 0.5, 2 * prediction)
-    inner = NetworkCosts(1.0, step, step / 5, 0.5, prediction)
+    outer = NetworkCosts(1.0, 2 * step, step / 3, 0.5, 2 * prediction, 64)
+    inner = NetworkCosts(1.0, step, step / 5, 0.5, prediction, 64)
     costs = Costs(outer, inner, 1.0)
     options = {"supervised": supervised, "outer": with_outer}
     length = costs.length_within(minutes, data, **options)
@@ -99,6 +100,7 @@ def test_parts_are_measured(data):
     assert network.step > network.labeled_step > 0
     assert network.prediction > 0 and costs.clustering > 0
     assert network.start > network.step
+    assert network.pixels == 64
 
 
 def test_minutes_come_to_steps_which_a_run_keeps(tmp_path, monkeypatch, capsys):
