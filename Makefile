@@ -73,7 +73,7 @@ clean:  ## Remove the environment and what the demo wrote
 # A release of which the index has a build without CUDA, of 200 MB in place of 3 GB.
 $(VENV)-torch/installed: BACKEND := "torch==2.13.0" --editable ".[torch,pretrained,dev]"
 $(VENV)-jax/installed: BACKEND := --editable ".[jax,pretrained,dev]"
-$(INSTALLED): BACKEND := --editable ".[all,dev]"
+$(INSTALLED): BACKEND := --editable ".[all,hub,dev]"
 
 $(VENV)-lowest/installed: pyproject.toml
 	$(PYTHON) -m venv $(@D)

@@ -165,7 +165,8 @@ def train(
         str,
         _option(
             "A network of keras.applications in lower case, efficientnet_lite0 (or 1, "
-            "2), small_cnn or wide_resnet_28_2. auto: efficientnetb0 on a GPU, else "
+            "2), small_cnn, wide_resnet_28_2, or hub: and a preset of KerasHub or its "
+            "folder. auto: efficientnetb0 on a GPU, else "
             "efficientnet_lite0, whose weights the extra pretrained brings.",
             NETWORK,
         ),

@@ -62,8 +62,9 @@ class ImageClassifier:
 
     Args:
         backbone: Name in `keras.applications` in lower case, `"efficientnet_lite0"` (or
-            1, 2), `"small_cnn"`, `"wide_resnet_28_2"`, a `keras.Model` or a callable
-            `(input_shape) -> keras.Model`; see `backbones.build_network`.
+            1, 2), `"small_cnn"`, `"wide_resnet_28_2"`, `"hub:<preset or folder>"` of
+            KerasHub, a `keras.Model` or a callable `(input_shape) -> keras.Model`; see
+            `backbones.build_network`.
         weights: None, `"imagenet"` or the path of a weights file; for names in
             `keras.applications` and EfficientNet-Lite only, others ignore `"imagenet"`.
         pretrained: Whether a model of your own starts from trained weights, which asks

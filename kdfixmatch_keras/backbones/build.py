@@ -13,12 +13,20 @@ from kdfixmatch_keras.backbones.applications import Applications
 from kdfixmatch_keras.backbones.convolution import L2_PENALTY
 from kdfixmatch_keras.backbones.efficientnet_lite import EfficientNetLite
 from kdfixmatch_keras.backbones.family import Choice, Family
+from kdfixmatch_keras.backbones.keras_hub import HubModels, HubPresets
 from kdfixmatch_keras.backbones.own_networks import OwnNetworks
 from kdfixmatch_keras.backbones.user_models import UserModels
 from kdfixmatch_keras.checks import validation
 
 # The first that takes a backbone makes it.
-FAMILIES = (OwnNetworks(), EfficientNetLite(), Applications(), UserModels())
+FAMILIES = (
+    OwnNetworks(),
+    EfficientNetLite(),
+    Applications(),
+    HubPresets(),
+    HubModels(),
+    UserModels(),
+)
 
 
 def check_backbone(
@@ -70,7 +78,8 @@ def _family_of(backbone: Any, argument: str = "backbone") -> Family:
             return family
     if isinstance(backbone, str):
         names = [name for family in FAMILIES for name in family.names()]
-        validation.check_choice(argument, backbone, names)
+        otherwise = '"hub:<preset or folder>", a network of KerasHub'
+        validation.check_choice(argument, backbone, names, otherwise)
     raise TypeError(
         f"`{argument}` must be a name, a keras.Model or a callable "
         f"(input_shape) -> keras.Model. Received: {argument}={backbone!r}"
@@ -93,15 +102,17 @@ def build_network(
 
     Args:
         backbone: Lower-case name of a network in `keras.applications`,
-            `"efficientnet_lite0"` (or 1, 2), `"small_cnn"`, `"wide_resnet_28_2"`, a
-            `keras.Model`, or a callable `(input_shape) -> keras.Model`. A model or
-            callable takes float pixels of the shape of the data; its output is a vector
-            or a feature map, which is then averaged. A model is cloned, with its
-            weights.
+            `"efficientnet_lite0"` (or 1, 2), `"small_cnn"`, `"wide_resnet_28_2"`,
+            `"hub:<preset or folder>"` or a `keras_hub.models.Backbone`, see
+            `backbones.keras_hub`; another `keras.Model`, or a callable `(input_shape)
+            -> keras.Model`. These take float pixels of the shape of the data; their
+            output is a vector or a feature map, which is then averaged. A model is
+            cloned, with its weights.
         input_shape: `(H, W, C)` of the uint8 images.
         num_classes: Number of classes, `K`.
         weights: None, `"imagenet"` or a file; for networks of `keras.applications`
-            and EfficientNet-Lite only. With weights their batch norm stays frozen.
+            and EfficientNet-Lite only. With weights their batch norm stays frozen. Of a
+            preset of KerasHub, `"imagenet"` stands for its own weights.
         pretrained: Whether a model of your own starts from trained weights: its batch
             norm stays frozen then, and no L2 penalty is on the layers after it. None
             finds out: a model is trained if its optimizer has made steps, or if a bias,
@@ -123,8 +134,9 @@ def build_network(
         layer `"embedding"` gives the embedding `(n, embedding_dim)`.
 
     Raises:
-        ImportError: The package with the ImageNet weights is not installed.
-        RuntimeError: The ImageNet weights cannot be downloaded.
+        ImportError: The package with the ImageNet weights, or KerasHub, is not
+            installed.
+        RuntimeError: The ImageNet weights or a preset cannot be loaded.
         TypeError: `backbone` is neither a name, a model nor a callable, or the callable
             returns no model; `pretrained` is neither None, True nor False.
         ValueError: An argument is out of range, or the model does not fit the images.

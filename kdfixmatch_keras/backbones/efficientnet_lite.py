@@ -11,17 +11,16 @@ import numpy as np
 from keras import layers
 
 from kdfixmatch_keras.backbones.family import (
+    SMALLEST_PRETRAINED_SIDE,
+    SMALLEST_SIDE,
     Choice,
     Family,
+    enlarged,
     freeze_batch_norm,
     wrong_file,
 )
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 from kdfixmatch_keras.backbones.torch_weights import read_arrays
-
-# Smallest side in pixels, to which smaller images are enlarged. What was trained on 224
-# pixels sees nothing in 32: its last map is then one pixel, with padding all around.
-SMALLEST_SIDE, SMALLEST_PRETRAINED_SIDE = 32, 96
 
 
 class _Kind(NamedTuple):
@@ -87,13 +86,10 @@ class EfficientNetLite(Family):
         self, images: Any, choice: Choice, size: Sequence[int] | None = None
     ) -> Any:
         """See `Family`."""
-        height, width = size or images.shape[1:3]
         smallest = SMALLEST_SIDE
         if size is None and choice.weights is not None:
             smallest = SMALLEST_PRETRAINED_SIDE
-        # Both sides by the same factor, or shapes would look unlike those it knows.
-        factor = max(1.0, smallest / min(height, width))
-        size = (round(height * factor), round(width * factor))
+        size = enlarged(size or images.shape[1:3], smallest)
         x = Preprocessing("raw", 3, size, name="preprocessing")(images)
         # To (x - 127) / 128.
         x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(x)

@@ -11,6 +11,10 @@ from keras import layers
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 from kdfixmatch_keras.checks import validation
 
+# Smallest side in pixels, to which smaller images are enlarged. What was trained on 224
+# pixels sees nothing in 32: its last map is then one pixel, with padding all around.
+SMALLEST_SIDE, SMALLEST_PRETRAINED_SIDE = 32, 96
+
 
 class Choice(NamedTuple):
     """The arguments with which a user chooses a network; see `build_network`."""
@@ -48,7 +52,7 @@ class Family(abc.ABC):
             ValueError: `weights` do not exist or do not apply, or one of the other
                 arguments is out of range or contradicts the rest.
         """
-        self._check_weights(choice)
+        self.check_weights(choice)
         if not isinstance(choice.pretrained, bool | np.bool_ | None):
             raise TypeError(
                 "`pretrained` must be True, False or None. Received: pretrained="
@@ -66,6 +70,19 @@ class Family(abc.ABC):
         Raises:
             ValueError: An argument does.
         """
+        self.check_pretrained(choice)
+        if choice.pixels is not None:
+            raise ValueError(
+                f"`pixels` must be None for backbone={choice.backbone!r}, which gets "
+                f"those that it expects. Received: pixels={choice.pixels!r}"
+            )
+
+    def check_pretrained(self, choice: Choice) -> None:
+        """Checks that `pretrained` does not contradict `weights`.
+
+        Raises:
+            ValueError: It does.
+        """
         known = self.is_pretrained(choice._replace(pretrained=None))
         if choice.pretrained not in (None, known):
             start = "random" if choice.weights is None or not known else "these"
@@ -74,11 +91,6 @@ class Family(abc.ABC):
                 f"backbone={choice.backbone!r} with weights={choice.weights!r}, which "
                 f"starts from {start} weights. Received: pretrained="
                 f"{choice.pretrained!r}"
-            )
-        if choice.pixels is not None:
-            raise ValueError(
-                f"`pixels` must be None for backbone={choice.backbone!r}, which gets "
-                f"those that it expects. Received: pixels={choice.pixels!r}"
             )
 
     def is_pretrained(self, choice: Choice) -> bool:
@@ -105,7 +117,12 @@ class Family(abc.ABC):
             Keras tensor, a feature map `(n, H', W', D)` or vectors `(n, D)`.
         """
 
-    def _check_weights(self, choice: Choice) -> None:
+    def check_weights(self, choice: Choice) -> None:
+        """Checks that `weights` exist and apply.
+
+        Raises:
+            ValueError: They do not.
+        """
         weights = choice.weights
         if weights is None or weights == "imagenet":
             return
@@ -120,6 +137,13 @@ class Family(abc.ABC):
                 "backbone that is not in keras.applications, nor an EfficientNet-Lite. "
                 f"Received: weights={weights!r}, backbone={choice.backbone!r}"
             )
+
+
+def enlarged(size: Sequence[int], smallest: int) -> tuple[int, int]:
+    """The size `(H, W)`, or one in its proportion whose sides are not too small."""
+    height, width = size
+    factor = max(1.0, smallest / min(height, width))
+    return round(height * factor), round(width * factor)
 
 
 def freeze_batch_norm(body: Any) -> None:

@@ -40,7 +40,7 @@ class UserModels(Family):
             ValueError: They are not.
         """
         if isinstance(choice.backbone, keras.Model):
-            _pixels(choice)
+            known_pixels(choice)
 
     def is_pretrained(self, choice: Choice) -> bool:
         """See `Family`. Where it is not said, a callable makes untrained models."""
@@ -65,7 +65,7 @@ class UserModels(Family):
         else:
             body = keras.models.clone_model(choice.backbone)
             set_weights(body, choice.backbone.get_weights())
-        pixels = _pixels(choice)
+        pixels = known_pixels(choice)
         if self.is_pretrained(choice):
             freeze_batch_norm(body)
         x = Preprocessing(pixels, channels, size, name="preprocessing")(images)
@@ -90,17 +90,26 @@ def _made(choice: Choice, shape: tuple[int, ...]) -> keras.Model:
     return body
 
 
-def _pixels(choice: Choice) -> str:
-    """The range of pixels that a model gets."""
+def known_pixels(choice: Choice) -> str:
+    """The range of pixels that a model gets.
+
+    Raises:
+        ValueError: It is trained, and its range is not known.
+    """
     pixels = choice.pixels or expected_pixels(choice.backbone)
     if pixels is None and UserModels().is_pretrained(choice):
-        raise ValueError(
-            "`pixels` must be given for a trained model of which it cannot be seen: "
-            'the range it was trained on, "tf" ([-1, 1]), "raw" ([0, 255]), '
-            '"unit_interval" ([0, 1]), "torch" or "caffe". Received: pixels=None, '
-            f"backbone={choice.backbone!r}"
-        )
+        raise no_pixels(choice)
     return pixels or "tf"
+
+
+def no_pixels(choice: Choice) -> ValueError:
+    """The error of a trained network that does not say what pixels it expects."""
+    return ValueError(
+        "`pixels` must be given for a trained network of which it cannot be seen: the "
+        'range it was trained on, "tf" ([-1, 1]), "raw" ([0, 255]), "unit_interval" '
+        '([0, 1]), "torch" or "caffe". Received: pixels=None, '
+        f"backbone={choice.backbone!r}"
+    )
 
 
 def _takes_one(backbone: Callable[..., Any]) -> bool:

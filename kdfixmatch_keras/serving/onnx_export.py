@@ -144,10 +144,24 @@ def _translated(network: keras.Model) -> Any:
         return {"logits": logits}
 
     model, _ = tf2onnx.convert.from_function(
-        call_frozen, input_signature=signature, opset=_OPSET
+        call_frozen,
+        input_signature=signature,
+        opset=_OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
     )
     model.ir_version = _IR_VERSION
     return model
+
+
+def _erfc(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """Makes 1 - Erf of Erfc, which GELU computes and tf2onnx does not know."""
+    from tf2onnx import utils
+
+    found = node.output[0]
+    dtype = utils.map_onnx_to_numpy_type(graph.get_dtype(found))
+    one = graph.make_const(utils.make_name("one"), np.array(1, dtype))
+    node.type = "Erf"
+    graph.insert_new_node_on_output("Sub", found, inputs=[one.output[0], found])
 
 
 def _in_float32(network: keras.Model) -> keras.Model:

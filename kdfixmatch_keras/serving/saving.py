@@ -23,6 +23,8 @@ SETTINGS = "settings.json"
 TRUSTED_SET = "trusted.npz"
 NETWORKS = ("outer", "inner")
 MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
+# Arguments that say of what networks are made.
+_NETWORK = ("backbone", "weights", "pretrained", "pixels", "outer_backbone")
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
 
@@ -248,11 +250,7 @@ def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
     }
     # The networks are there: what they were made of may be gone, and is needed only to
     # train again.
-    chosen = {
-        name: arguments.pop(name)
-        for name in ("backbone", "weights", "pretrained", "pixels")
-        if name in arguments
-    }
+    chosen = {name: arguments.pop(name) for name in _NETWORK if name in arguments}
     model = cls(**arguments, weights=None)
     for name, value in chosen.items():
         setattr(model, name, value)

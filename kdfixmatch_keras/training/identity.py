@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import backend
+from kdfixmatch_keras.backbones.keras_hub import folder_of
 from kdfixmatch_keras.backbones.precision import resolve_precision
 from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.fixmatch import FixMatch
@@ -53,6 +54,10 @@ def identify(
     weights = arguments["weights"]
     if weights is not None and Path(weights).is_file():
         found["weights"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    for name in ("backbone", "outer_backbone"):
+        folder = folder_of(arguments.get(name))
+        if folder is not None:
+            found[name] = _hash_files(folder)
     found |= {name: describe(value) for name, value in fit.items()}
     found["class names"] = data.labeled.class_names
     for name, images in (
@@ -104,6 +109,11 @@ def _hash(*parts: Any) -> str:
             part = part.tobytes()
         digest.update(part if isinstance(part, bytes) else str(part).encode())
     return digest.hexdigest()
+
+
+def _hash_files(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return _hash(*(part for file in files for part in (file.name, file.read_bytes())))
 
 
 def _config(layer: Any) -> Any:

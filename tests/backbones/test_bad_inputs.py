@@ -55,6 +55,34 @@ CHOICE_ROWS = [
         "weights='imagenet', which starts from these weights",
     ),
 ]
+HUB_ROWS = [
+    (
+        {"backbone": "hub:"},
+        ValueError,
+        '`backbone` must be "hub:" and the name of a preset, or a folder that '
+        "`save_to_preset` of a KerasHub backbone wrote. Received: backbone='hub:'",
+    ),
+    (
+        {"backbone": "hub:./no/folder"},
+        ValueError,
+        "Received: backbone='hub:./no/folder', where there is no config.json",
+    ),
+    (
+        {"backbone": "hub:vit", "weights": "vit.weights.h5"},
+        ValueError,
+        '`weights` must be "imagenet", which stands for those of the preset, or None',
+    ),
+    (
+        {"backbone": "hub:vit", "pretrained": True},
+        ValueError,
+        "`pretrained` must be None or False for backbone='hub:vit' with weights=None",
+    ),
+    (
+        {"backbone": "hub:vit", "pixels": "RGB"},
+        ValueError,
+        "`pixels` must be one of 'tf', 'raw'",
+    ),
+]
 ROWS = [
     (
         "backbones.Preprocessing",
@@ -97,13 +125,13 @@ ROWS = [
     ),
     *(
         ("backbones.check_backbone", lambda g, c=choice: check_backbone(**c), *refusal)
-        for choice, *refusal in CHOICE_ROWS
+        for choice, *refusal in CHOICE_ROWS + HUB_ROWS
     ),
     (
         "backbones.build_network",
         lambda g: build_network(trained_model()),
         ValueError,
-        "`pixels` must be given for a trained model of which it cannot be seen: the "
+        "`pixels` must be given for a trained network of which it cannot be seen: the "
         'range it was trained on, "tf" ([-1, 1])',
     ),
     (

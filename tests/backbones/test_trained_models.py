@@ -20,7 +20,7 @@ def model_of(*first, name=None):
 
 def trained_model(*first):
     model = model_of(*first)
-    model(np.random.default_rng(0).normal(size=(4, *SHAPE)), training=True)
+    model(np.random.default_rng(0).uniform(0, 255, (4, *SHAPE)), training=True)
     return model
 
 

@@ -26,6 +26,7 @@ COMMAND_ROWS = [
         1,
         "`--pixels` must be None for backbone='efficientnet_lite0'",
     ),
+    (TRAIN + "--backbone hub:./no", 1, "where there is no config.json"),
     (TRAIN + "--weights none --pretrained", 1, "`--pretrained` must be None or False"),
     (TRAIN + "--image-size 0", 1, "`--image-size` must be a number of pixels, as 96"),
     (

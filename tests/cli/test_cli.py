@@ -514,11 +514,22 @@ def test_labels_file_in_place_of_a_folder(photos, tmp_path, monkeypatch):
 
 @pytest.mark.keras_cv
 def test_every_option_reaches_the_model(photos, tmp_path):
+    # The one kind of network that all of them apply to.
+    import keras_hub
+
+    keras_hub.models.ViTBackbone(
+        image_shape=(16, 16, 3),
+        patch_size=8,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=16,
+    ).save_to_preset(tmp_path / "preset")
     changed = {
-        "backbone": "small_cnn",
+        "backbone": f"hub:{tmp_path / 'preset'}",
         "weights": None,
         "pretrained": False,
-        "pixels": None,
+        "pixels": "raw",
         "image_size": [10, 12],
         "embedding_dim": 9,
         "tau": 0.9,
@@ -541,7 +552,8 @@ def test_every_option_reaches_the_model(photos, tmp_path):
         "unlabeled_ratio": 2,
         "optimizer": "sgd",
         "mixed_precision": "mixed_bfloat16",
-        "inner_init": "outer",
+        "inner_init": "fresh",
+        "outer_backbone": "small_cnn",
         "seed": 3,
     }
     defaults = {
@@ -549,12 +561,9 @@ def test_every_option_reaches_the_model(photos, tmp_path):
         for name, parameter in inspect.signature(KDFixMatch).parameters.items()
     }
     assert changed.keys() == defaults.keys()
-    # The pixels of a network with a name are known.
-    assert {n for n in changed if changed[n] == defaults[n]} == {"pixels"}
+    assert all(changed[name] != defaults[name] for name in changed)
     words = []
     for name, value in changed.items():
-        if name == "pixels":
-            continue
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
             continue
