@@ -259,6 +259,8 @@ def test_one_label_of_a_class_and_one_of_each(new_probe, tiny_images):
     assert probe.evaluate(images, labels)["accuracy"] == 1.0
 
 
+# TensorFlow says it of NumPy 2, and `pytest.warns` shows it.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_fit_that_is_called_once_more_finds_what_was_kept(
     new_probe, fit, tiny_images, tmp_path, monkeypatch
 ):
