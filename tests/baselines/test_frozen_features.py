@@ -242,6 +242,7 @@ def test_folds_are_stratified_and_keep_what_is_alone_in_the_fit():
     assert fold_rows(np.arange(4, dtype=np.int32), seed=0) == []
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_one_label_of_a_class_and_one_of_each(new_probe, tiny_images):
     images, labels = tiny_images
     few = [0, 1, 2, 3, 6, 9]  # of the classes 0, 1, 2, 0, 0, 0
@@ -259,7 +260,6 @@ def test_one_label_of_a_class_and_one_of_each(new_probe, tiny_images):
     assert probe.evaluate(images, labels)["accuracy"] == 1.0
 
 
-# TensorFlow says it of NumPy 2, and `pytest.warns` shows it.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_fit_that_is_called_once_more_finds_what_was_kept(
     new_probe, fit, tiny_images, tmp_path, monkeypatch
