@@ -126,7 +126,7 @@ def test_defaults_are_the_set_up_of_the_paper(monkeypatch, tmp_path, name):
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     model, options = caught.value.args
     assert (model.backbone, model.weights) == ("efficientnetb0", "imagenet")
-    assert model.optimizer is None  # which then is Adam, see test_optimizers.py
+    assert model.optimizer == "paper"
     assert (model.tau, model.tau_select, model.tau_inner) == (0.95, 0.80, 0.95)
     assert model.unlabeled_loss == "sce"
     assert (model.batch_size, options["epochs"]) == (64, 100)
