@@ -145,10 +145,23 @@ def train(
             "Batches in an epoch. By default each unlabeled image once.", LENGTH, min=1
         ),
     ] = None,
-    batch_size: Annotated[int, _option("Labeled images in a batch.", LENGTH)] = 64,
+    batch_size: Annotated[
+        int | None,
+        _option(
+            "Labeled images in a batch. By default 64, without a GPU 16.",
+            LENGTH,
+            show_default=False,
+        ),
+    ] = None,
     unlabeled_ratio: Annotated[
-        int, _option("Unlabeled images in a batch for each labeled one.", LENGTH)
-    ] = 7,
+        int | None,
+        _option(
+            "Unlabeled images in a batch for each labeled one. By default 7, without a "
+            "GPU 4.",
+            LENGTH,
+            show_default=False,
+        ),
+    ] = None,
     probe: Annotated[
         bool,
         _option(

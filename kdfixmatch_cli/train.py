@@ -15,10 +15,10 @@ import keras
 from rich.console import Console
 
 from kdfixmatch_cli import probe as probes
-from kdfixmatch_cli.backbone import AUTO, chosen_backbone
 from kdfixmatch_cli.console import command_line, new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
+from kdfixmatch_cli.machine import AUTO, chosen_backbone, chosen_batch
 from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
 from kdfixmatch_keras import FixMatch, KDFixMatch, backend, baselines, datasets, report
@@ -54,7 +54,8 @@ def train(params: Mapping[str, Any]) -> None:
     goes_on = folder.began and not params["restart"]
     facts = folder.read_facts("output", _OTHER) if goes_on else None
     backbone = chosen_backbone(params, facts)
-    settings = _settings({**params, "backbone": backbone})
+    batch = chosen_batch(params, facts)
+    settings = _settings({**params, **batch, "backbone": backbone})
     model = KDFixMatch(**settings)
     length, minutes = _length(params)
     compared = {name: params[name] for name in ("probe", "supervised")}

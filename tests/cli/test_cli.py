@@ -18,10 +18,10 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from kdfixmatch_cli import backbone, probe
+from kdfixmatch_cli import machine, probe
 from kdfixmatch_cli.app import app
-from kdfixmatch_cli.backbone import chosen_backbone
 from kdfixmatch_cli.errors import reported
+from kdfixmatch_cli.machine import chosen_backbone, chosen_batch
 from kdfixmatch_keras import KDFixMatch, TrustedSet, backend
 from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.baselines import LinearProbe, frozen_features
@@ -189,9 +189,9 @@ def test_every_argument_of_the_class_is_an_option_with_its_default(name):
     default = inspect.signature(KDFixMatch).parameters[name].default
     options = option_defaults()
     assert name in options
-    if name == "backbone":
-        # What fits the machine.
-        default = "auto"
+    # What fits the machine.
+    open_ones = {"backbone": "auto", "batch_size": None, "unlabeled_ratio": None}
+    default = open_ones.get(name, default)
     if default != inspect.Parameter.empty:
         assert options[name] == default
 
@@ -612,6 +612,17 @@ def test_auto_is_a_network_for_the_machine(
     assert chosen_backbone({**params, "backbone": "vgg16"}, facts) == "vgg16"
 
 
+@pytest.mark.parametrize("has_gpu, expected", [(True, (64, 7)), (False, (16, 4))])
+def test_the_batch_fits_the_machine_and_a_run_keeps_it(has_gpu, expected, monkeypatch):
+    monkeypatch.setattr(backend, "has_gpu", lambda: has_gpu)
+    names = ("batch_size", "unlabeled_ratio")
+    params = dict.fromkeys(names)
+    assert chosen_batch(params, None) == dict(zip(names, expected, strict=True))
+    facts = {"settings": {"batch_size": 5, "unlabeled_ratio": 3}}
+    assert chosen_batch(params, facts) == facts["settings"]
+    assert chosen_batch({**params, "batch_size": 8}, facts)["batch_size"] == 8
+
+
 def test_auto_is_named_and_kept_with_the_run(photos, trained, monkeypatch):
     monkeypatch.chdir(photos)
     options = ("train", "--labeled", "labeled", "--unlabeled", "unlabeled")
@@ -620,7 +631,7 @@ def test_auto_is_named_and_kept_with_the_run(photos, trained, monkeypatch):
     result = invoke(*options, "--test", "test", "--output", "run")
     assert result.exit_code == 0, result.output
     assert "The run in run has ended" in result.output
-    monkeypatch.setattr(backbone, "_ON_A_CPU", "small_cnn")
+    monkeypatch.setattr(machine, "_ON_A_CPU", "small_cnn")
     monkeypatch.setattr(backend, "has_gpu", lambda: False)
     result = invoke(*options, "--output", "new", "--dry-run")
     assert result.exit_code == 0, result.output

