@@ -85,6 +85,31 @@ class LinearProbe(Baseline):
         self.validation_source: ImageSource | None = None
         self.validation_probabilities: np.ndarray | None = None
 
+    def predict(
+        self,
+        images: Any,
+        batch_size: int = frozen_features.BATCH_SIZE,
+        verbose: Any = 0,
+    ) -> np.ndarray:
+        """Class probabilities of images; see `ImageClassifier.predict`.
+
+        By default fewer in a forward pass than there, as the network enlarges them.
+        """
+        return super().predict(images, batch_size, verbose)
+
+    def evaluate(
+        self,
+        images: Any,
+        labels: Any = None,
+        batch_size: int = frozen_features.BATCH_SIZE,
+        verbose: Any = 0,
+    ) -> dict[str, float]:
+        """Loss and accuracy on labeled images; see `ImageClassifier.evaluate`.
+
+        By default fewer in a forward pass than there, as the network enlarges them.
+        """
+        return super().evaluate(images, labels, batch_size, verbose)
+
     def _fit(self, training: Session) -> fixmatch.FixMatch:
         self._forget()
         data, seed = training.data, frozen_features.seed_of(training)

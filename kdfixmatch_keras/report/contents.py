@@ -99,7 +99,7 @@ def collect(
         "num_labeled": len(labeled.images),
         "num_unlabeled": len(unlabeled),
         "test": evaluation.measure(networks, test, model.class_names, predicted),
-        "probe": None if probe is None else _choice_of(probe),
+        "probe": None if probe is None else _choice_of(probe, labeled.images),
         "accuracies": {
             values.text(method): values.number(accuracy)
             for method, accuracy in (accuracies or {}).items()
@@ -194,10 +194,11 @@ def _check(
             )
 
 
-def _choice_of(probe: Any) -> dict[str, Any]:
+def _choice_of(probe: Any, images: ImageSource) -> dict[str, Any]:
     """What a linear probe has chosen, and the accuracy that it chose by."""
     return {
         "size": min(probe.used_size),
+        "enlarges": min(probe.used_size) > min(images.image_shape[:2]),
         "C": probe.used_C,
         "cross_validated_accuracy": probe.cross_validated_accuracy,
     }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdfixmatch_keras.baselines import frozen_features
 from kdfixmatch_keras.report import values
 from kdfixmatch_keras.report.metrics import evaluate_predictions
 from kdfixmatch_keras.serving import prediction
@@ -14,6 +15,8 @@ from kdfixmatch_keras.sources import ImageSource, LabeledImages
 # A larger matrix would not be legible.
 MAX_MATRIX = 20
 MAX_CONFUSIONS = 20
+# Images in a forward pass, which take gigabytes where a network enlarges them.
+_BATCH_SIZES = {"probe": frozen_features.BATCH_SIZE}
 
 
 def measure(
@@ -54,7 +57,7 @@ def measure(
     for name, network in networks.items():
         probabilities = (predicted or {}).get(name)
         if probabilities is None:
-            probabilities = predict(network, test.images)
+            probabilities = predict(network, test.images, _BATCH_SIZES.get(name, 256))
         right[name] = probabilities.argmax(axis=1) == test.labels
         if name == "inner":
             inner = evaluate_predictions(probabilities, test.labels, class_names)
@@ -126,11 +129,11 @@ def estimate(
     labels = probabilities.argmax(axis=1)
     agrees = {
         f"{name}_agrees": float(
-            (labels == predict(networks[name], sample).argmax(axis=1)).mean()
+            (labels == predict(networks[name], sample, batch_size).argmax(1)).mean()
         )
         if name in networks
         else None
-        for name in ("probe", "supervised")
+        for name, batch_size in (("probe", _BATCH_SIZES["probe"]), ("supervised", 256))
     }
     known = predict(networks["inner"], labeled.images).argmax(axis=1)
     return {
@@ -144,6 +147,8 @@ def estimate(
     }
 
 
-def predict(network: Any, images: ImageSource) -> NDArray[np.float32]:
+def predict(
+    network: Any, images: ImageSource, batch_size: int = 256
+) -> NDArray[np.float32]:
     """Class probabilities, float32 `(n, K)`, of the images in their order."""
-    return np.asarray(prediction.predict(network, images))
+    return np.asarray(prediction.predict(network, images, batch_size))

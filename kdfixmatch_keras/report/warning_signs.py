@@ -47,13 +47,18 @@ def _worse_than_another(contents: dict[str, Any]) -> Iterator[Sign]:
                 "labeled ones."
             )
         if name == "probe":
-            size = contents["probe"]["size"]
             title = "The inner network is worse than the linear probe"
-            remedy = (
-                "Train for longer, or on larger images (`image_size`): the probe sees "
-                f"them in {size} pixels. Or take the probe, which is "
-                "`kdfixmatch_keras.baselines.LinearProbe` with the same backbone and "
-                "seed; it predicts and exports as this model does."
+            remedy = "Train for longer"
+            if contents["probe"]["enlarges"]:
+                size = contents["probe"]["size"]
+                remedy += (
+                    f", or on larger images (`image_size`), as the probe sees {size} "
+                    "pixels"
+                )
+            remedy += (
+                ". Or take the probe, which is `kdfixmatch_keras.baselines.LinearProbe`"
+                " with the same backbone and seed; it predicts and exports as this "
+                "model does."
             )
         yield {
             "title": title,

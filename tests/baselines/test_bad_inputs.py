@@ -17,6 +17,12 @@ from tests.bad_inputs import (
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
 
 
+def probe():
+    model = baselines.LinearProbe(backbone, sizes=[8])
+    model.fit((IMAGES, LABELS), IMAGES, verbose=0)
+    return model
+
+
 def spreading():
     model = baselines.LabelSpreading(backbone, size=8)
     model.fit((IMAGES, LABELS), IMAGES, verbose=0)
@@ -83,6 +89,18 @@ ROWS = [
         lambda g: baselines.LabelSpreading("small_cnn", size=(96, 96)),
         ValueError,
         integer("size", 1, (96, 96)),
+    ),
+    (
+        "LinearProbe.predict",
+        lambda g: probe().predict(IMAGES, batch_size=0),
+        ValueError,
+        integer("batch_size", 1, 0),
+    ),
+    (
+        "LinearProbe.evaluate",
+        lambda g: probe().evaluate(IMAGES, LABELS + 1),
+        ValueError,
+        "`images` must hold labels in [0, 3)",
     ),
     (
         "LabelSpreading.predict",

@@ -161,6 +161,7 @@ def test_a_probe_that_has_not_seen_the_test_images_predicts_them(
     assert found["test"]["accuracy"]["probe"] == contents["test"]["accuracy"]["probe"]
     assert found["probe"] == {
         "size": min(probe.used_size),
+        "enlarges": min(probe.used_size) > 8,
         "C": probe.used_C,
         "cross_validated_accuracy": probe.cross_validated_accuracy,
     }
@@ -383,11 +384,13 @@ def against_the_probe(contents, probe, inner, p_value):
 
 
 def test_where_the_probe_is_better_the_first_line_says_so(healthy):
+    healthy["probe"] |= {"size": 96, "enlarges": True}
     behind = against_the_probe(healthy, 0.8, 0.6, 0.01)
     (sign,) = behind["warnings"]
     assert sign["title"] == "The inner network is worse than the linear probe"
     assert "3 fewer of the 15 test images right. So large" in sign["text"]
-    assert "`image_size`" in sign["remedy"] and "LinearProbe" in sign["remedy"]
+    assert "larger images (`image_size`), as the probe sees 96" in sign["remedy"]
+    assert "LinearProbe" in sign["remedy"]
     words = visible_text(report.render(behind))
     header = words[words.index("KD-FixMatch report A") :]
     assert header.startswith(
@@ -395,7 +398,9 @@ def test_where_the_probe_is_better_the_first_line_says_so(healthy):
         "is better than this model: it recognises 80.0% of the test images, against "
         "60.0%. So large a difference is hardly chance. 12 labeled"
     )
+    healthy["probe"]["enlarges"] = False
     by_chance = against_the_probe(healthy, 0.8, 0.6, 0.2)
+    assert "image_size" not in by_chance["warnings"][0]["remedy"]
     assert by_chance["verdict"].endswith("So small a difference can be chance.")
 
 

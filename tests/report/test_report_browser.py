@@ -69,6 +69,7 @@ def pages(tmp_path_factory):
     test = LabeledImages(labeled.images, np.roll(labeled.labels, 1), HOSTILE)
     facts = {name: name * 20 for name in HOSTILE}
     contents = report.collect(model, labeled, labeled.images, test, run=facts)
+    contents["verdict"] = HOSTILE[0]
     report.write(contents, folder / "hostile.html")
 
     labeled = labeled_noise(60, 60)
