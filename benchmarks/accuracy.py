@@ -15,12 +15,12 @@ write table and plot without training; and train a cheap published cell again.
 """
 
 import argparse
+import functools
 import itertools
+import json
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +29,31 @@ import probes
 import watch
 import workers
 from methods import GROUPS, METHODS, PRESETS, Task
-from results import OPTIONS, Store, option, read
+from results import OPTIONS, Cell, Store, option
 
-from kdfixmatch_keras import datasets
 from kdfixmatch_keras.training.plan import default_outer_epochs
 
 
 def main() -> int:
     """Trains what is missing and writes the summary."""
-    if (task := workers.task()) is not None:
-        return _train(**task) if "settings" in task else _probe(task["methods"])
     options = parse()
-    workers.end_with_this_process()
     if options.watch:
-        return watch.watch(read(options.watch), train)
+        return watch.watch(
+            json.loads((options.watch / "results.json").read_text()), train
+        )
     if options.summarize:
-        with Store(options.summarize, read(options.summarize)["settings"]) as store:
+        with Store(options.summarize) as store:
             store.summarize()
         return 0
     with Store(options.output, _settings(options)) as store:
-        found = _probes(options.methods)
-        groups = _missing(options, store, found)
+        with workers.process(threads=1) as process:
+            found = process.submit(probes.of, options.methods).result()
+        fill = functools.partial(_fill, store, found, options.workers)
         # Interrupting the benchmark must not wait for groups that have not begun.
         pool = ThreadPoolExecutor(options.workers)
         try:
-            fill = partial(_fill, store, found, options.workers)
-            return int(not all(list(pool.map(fill, groups))))
+            finished = list(pool.map(fill, _missing(options, store, found)))
+            return int(not all(finished))
         finally:
             pool.shutdown(cancel_futures=True)
             store.summarize()
@@ -118,25 +117,16 @@ def _missing(
     options: argparse.Namespace, store: Store, found: dict[str, list[float]]
 ) -> list[dict[str, Any]]:
     """What is to be trained, one group for each draw of labels."""
-    groups = []
+    shared = {"settings": store.settings, "data_dir": options.data_dir}
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    groups = []
     for labels, seed in itertools.product(options.labels, seeds):
-        group = {"labels": labels, "seed": seed, "data_dir": options.data_dir}
-        missing = [
-            method
-            for method in options.methods
-            if not store.has(found[method], labels=labels, seed=seed, method=method)
-        ]
+        key = {"labels": labels, "seed": seed}
+        names = options.methods
+        missing = [n for n in names if not store.has(found[n], method=n, **key)]
         if missing:
-            groups.append({**group, "settings": store.settings, "methods": missing})
+            groups.append({**shared, **key, "methods": missing})
     return groups
-
-
-def _probes(methods: list[str]) -> dict[str, list[float]]:
-    """What each method computes, found by a process of its own, on one thread."""
-    command = workers.command(__file__, {"methods": methods})
-    (found,) = workers.answers(command, threads=1)
-    return dict(found)
 
 
 def _fill(
@@ -144,82 +134,41 @@ def _fill(
 ) -> bool:
     """Trains the methods of one draw of labels; returns whether all were finished."""
     made_by = {"commit": measuring.commit(), "workers": at_a_time}
-    draw = f"{group['labels']} labels, seed {group['seed']}"
-    try:
-        for cell in train(group, max(1, measuring.cores() // at_a_time)):
-            method = cell["method"]
-            store.add({**cell, **made_by, "probe": found[method]})
-            figures = f"{100 * cell['accuracy']:.1f} % in {cell['seconds']:.0f} s"
-            print(f"{draw}, {method}: {figures}", flush=True)
-    except workers.Ended as error:
-        print(f"{draw} was not finished: {error}", file=sys.stderr)
-        return False
-    return True
+    finished = 0
+    for cell in train(group, max(1, measuring.cores() // at_a_time)):
+        store.add({**cell, **made_by, "probe": found[cell["method"]]})
+        finished += 1
+        figures = f"{100 * cell['accuracy']:.1f} % in {cell['seconds']:.0f} s"
+        draw = f"{cell['labels']} labels, seed {cell['seed']}"
+        print(f"{draw}, {cell['method']}: {figures}", flush=True)
+    return finished == len(group["methods"])
 
 
-def train(group: dict[str, Any], threads: int) -> Iterator[dict[str, Any]]:
+def train(group: dict[str, Any], threads: int) -> Iterator[Cell]:
     """Trains methods in a process of their own, and yields each cell when it is done.
 
     Args:
-        group: `"settings"` of the cells, `"data_dir"` or None, `"labels"`, `"seed"` and
-            `"methods"`.
+        group: The arguments of `Task.drawn`, and `"methods"`.
         threads: How many the process computes with.
-
-    Raises:
-        workers.Ended: Not all were finished.
     """
-    return workers.answers(workers.command(__file__, group), threads=threads)
+    draw = {name: value for name, value in group.items() if name != "methods"}
+    with workers.process(threads) as process:
+        for method in group["methods"]:
+            cell = workers.result(process, _train, json.dumps(draw), method)
+            if cell is not None:
+                yield cell
 
 
-def new_task(
-    settings: dict[str, Any], labels: int, seed: int, data_dir: str | None
-) -> Task:
-    """A draw of labels, and how networks are trained on it.
-
-    Args:
-        settings: `PRESETS` of a data set, with `"data"` and `"outer_epochs"`.
-        labels: Number of labeled images.
-        seed: Draws them, and everything else that is random.
-        data_dir: Folder of images, or None.
-    """
-    size = settings["image_size"]
-    image_size = None if size is None else (size, size)
-    data = datasets.load(
-        settings["data"], labels, seed, data_dir=data_dir, image_size=image_size
-    )
-    names = "backbone weights batch_size unlabeled_ratio distribution_alignment"
-    shared = {name: settings[name] for name in names.split()}
-    shared |= {"weak_augmentation": data.weak_augmentation, "seed": seed}
-    lengths = ("epochs", "outer_epochs", "steps_per_epoch")
-    return Task(data, shared, *(settings[name] for name in lengths))
+def _train(draw: str, method: str) -> Cell:
+    figures = METHODS[method].train(_task(draw))
+    key = {name: json.loads(draw)[name] for name in ("labels", "seed")}
+    return key | {"method": method, **figures, "machine": measuring.facts()}
 
 
-def _train(
-    settings: dict[str, Any],
-    data_dir: str | None,
-    labels: int,
-    seed: int,
-    methods: list[str],
-) -> int:
-    """Trains the methods of a group, and answers with each cell as it is finished."""
-    task = new_task(settings, labels, seed, data_dir)
-    failed = False
-    for method in methods:
-        cell = {"labels": labels, "seed": seed, "method": method}
-        try:
-            cell |= METHODS[method].train(task) | {"machine": measuring.facts()}
-            workers.answer(cell)
-        # Whatever it was: the other cells are worth having.
-        except Exception:
-            traceback.print_exc()
-            failed = True
-    return int(failed)
-
-
-def _probe(methods: list[str]) -> int:
-    task = probes.miniature()
-    workers.answer({name: probes.probe(METHODS[name], task) for name in methods})
-    return 0
+@functools.lru_cache(1)
+def _task(draw: str) -> Task:
+    """The task of a draw, in which its methods share what they train."""
+    return Task.drawn(**json.loads(draw))
 
 
 if __name__ == "__main__":

@@ -10,48 +10,44 @@ on two cores.
 
 import argparse
 import faulthandler
-import os
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
+import measuring
 import workers
+from fuzz_parts.image_cases import ImageCases
+from fuzz_parts.run_cases import RunCases, make
 
-# Seconds for a case. A training that goes on compiles two networks.
-LIMITS = {"images": 30.0, "runs": 240.0}
-# To start: it imports TensorFlow.
-START_LIMIT = 300.0
-# Outcome of a case that no process was left for.
+# Outcome of cases that no process was left for.
 NOT_TRIED = "crash: not tried, as no process started"
+BAD = ("crash", "hang", "wrong")
 
 
 def main() -> int:
     """Tries all cases, and prints how often each came out how."""
-    if (task := workers.task()) is not None:
-        work(**task)
-        return 0
     options = parse()
-    numbers = {"images": options.images * 11 // 10, "runs": options.run_folders}
     bad = 0
-    with tempfile.TemporaryDirectory() as undamaged:
-        for kind, count in numbers.items():
-            task = {"kind": kind, "undamaged": undamaged, "seed": options.seed}
-            task["usual"] = options.images
-
-            def command(first: int, last: int, task: Any = task) -> list[str]:
-                return workers.command(__file__, {**task, "first": first, "last": last})
-
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        undamaged = folder / "undamaged"
+        if options.run_folders:
+            make(undamaged)
+        images = partial(ImageCases, folder, options.seed, options.images)
+        runs = partial(RunCases, folder, options.seed, undamaged)
+        # A training that goes on compiles two networks.
+        for kind, begin, cases, limit in (
+            ("images", images, options.images * 11 // 10, 30.0),
+            ("runs", runs, options.run_folders, 240.0),
+        ):
             began = time.monotonic()
-            if count and kind == "runs":
-                list(workers.answers(command(0, 0, {**task, "kind": "make"})))
-            counts = run_all(command, count, options.workers, LIMITS[kind], kind)
+            counts = run_all(begin, cases, measuring.cores(), limit, kind)
             bad += tell(kind, counts, time.monotonic() - began)
     return min(bad, 1)
 
@@ -62,65 +58,71 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--run-folders", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0, help="of the damages")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
     return parser.parse_args(arguments)
 
 
 def run_all(
-    command: Callable[[int, int], Sequence[str]],
-    cases: int,
-    at_a_time: int,
-    limit: float,
-    label: str,
+    begin: Callable[[], Any], cases: int, at_a_time: int, limit: float, label: str
 ) -> Counter[str]:
     """Tries cases in several processes, and prints what must not happen.
 
     Args:
-        command: Gives the command that tries the cases from the first up to the last.
-            It must answer `"ready"`, and then with the outcome of each.
-        cases: Number of cases.
-        at_a_time: Number of processes.
+        begin: Gives, in each process, what can `run` a case by its number.
+        cases: How many.
+        at_a_time: How many processes.
         limit: Seconds for a case.
-        label: What the cases are, for the lines of progress.
-
-    Returns:
-        How often each outcome came out; a case that no process tried is a crash.
+        label: What they are called.
     """
-    counts: Counter[str] = Counter()
-    lock = Lock()
 
-    def note(case: int, outcome: str) -> None:
-        with lock:
-            counts[outcome.split("\n")[0]] += 1
-            if outcome.startswith(("crash", "hang", "wrong")):
-                print(f"{label} case {case}: {outcome}", flush=True)
-            if counts.total() % max(1, cases // 20) == 0:
-                print(f"{label}: {counts.total():,} of {cases:,}", flush=True)
-
-    def try_some(first: int, last: int) -> None:
-        is_ready = True
-        while first < last and is_ready:
-            answers = workers.answers(command(first, last), limit, START_LIMIT)
-            is_ready = False
-            try:
-                is_ready = next(answers, None) == "ready"
-                for outcome in answers:
-                    note(first, outcome)
-                    first += 1
-                is_ready = False
-            except workers.Ended as error:
-                if is_ready:
-                    note(first, str(error))
-                    first += 1
-                else:
-                    print(f"{label}: A process did not start\n{error}", flush=True)
+    def try_some(case: int, last: int) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        while case < last:
+            with workers.process() as process:
+                outcome = _answer(process, begin, None, limit)
+                if outcome != "ready":
+                    print(f"{label}: A process did not start: {outcome}", flush=True)
+                    counts[NOT_TRIED] += last - case
+                    break
+                while case < last and not outcome.startswith(("crash", "hang")):
+                    outcome = _answer(process, begin, case, limit)
+                    counts[outcome] += 1
+                    if outcome.startswith(BAD):
+                        print(f"{label} case {case}: {outcome}", flush=True)
+                    case += 1
+                    if case % max(1, cases // 20) == 0:
+                        print(f"{label}: {case:,} of {cases:,}", flush=True)
+        return counts
 
     bounds = [cases * n // at_a_time for n in range(at_a_time + 1)]
     with ThreadPoolExecutor(at_a_time) as pool:
-        list(pool.map(lambda part: try_some(*part), pairwise(bounds)))
-    if missing := cases - counts.total():
-        counts[NOT_TRIED] += missing
-    return counts
+        return sum(pool.map(try_some, bounds[:-1], bounds[1:]), Counter())
+
+
+def _answer(process: Executor, begin: Any, case: int | None, limit: float) -> str:
+    """How a case comes out in a process, or how that ended in place of it."""
+    began = time.monotonic()
+    try:
+        outcome: str = process.submit(_try, begin, case, limit).result()
+    except Exception as error:
+        is_late = time.monotonic() - began >= limit
+        return f"hang: more than {limit:g} s" if is_late else f"crash: {error!r}"
+    return outcome
+
+
+# Those of this process.
+_cases: list[Any] = []
+
+
+def _try(begin: Callable[[], Any], case: int | None, limit: float) -> str:
+    """Tries a case, None to get ready; this process ends if it takes too long."""
+    faulthandler.enable()
+    # Not a thread of Python, nor a signal: what waits in C hears of neither.
+    faulthandler.dump_traceback_later(limit, exit=True)
+    if case is None:
+        _cases.append(begin())
+    outcome = "ready" if case is None else _cases[0].run(case)
+    faulthandler.cancel_dump_traceback_later()
+    return outcome
 
 
 def tell(kind: str, counts: Counter[str], seconds: float) -> int:
@@ -128,35 +130,10 @@ def tell(kind: str, counts: Counter[str], seconds: float) -> int:
     print(f"\n{counts.total():,} {kind} in {seconds:.0f} s")
     for outcome, count in sorted(counts.items()):
         print(f"{count:>8,}  {outcome}")
-    bad = 0
-    for name in ("crash", "hang", "wrong"):
-        found = sum(n for outcome, n in counts.items() if outcome.startswith(name))
-        print(f"{found:>8,}  {name} in all", flush=True)
-        bad += found
-    return bad
-
-
-def work(
-    kind: str, undamaged: str, seed: int, usual: int, first: int, last: int
-) -> None:
-    """Tries cases and answers with the outcome of each."""
-    faulthandler.enable()
-    cases: Any
-    with tempfile.TemporaryDirectory() as folder:
-        if kind == "images":
-            from fuzz_parts.image_cases import ImageCases
-
-            cases = ImageCases(Path(folder), seed, usual)
-        else:
-            from fuzz_parts.run_cases import RunCases, make
-
-            if kind == "make":
-                make(Path(undamaged))
-                return
-            cases = RunCases(Path(folder), seed, Path(undamaged))
-        workers.answer("ready")
-        for case in range(first, last):
-            workers.answer(cases.run(case))
+    found = {bad: sum(counts[o] for o in counts if o.startswith(bad)) for bad in BAD}
+    for bad, count in found.items():
+        print(f"{count:>8,}  {bad} in all", flush=True)
+    return sum(found.values())
 
 
 if __name__ == "__main__":

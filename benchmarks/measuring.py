@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import re
-import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -32,12 +31,11 @@ def cores() -> int:
 def facts() -> dict[str, Any]:
     """Processor, memory, accelerators and versions."""
     packages = ("keras", "tensorflow", "numpy", "scikit-learn", "pillow")
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": cores(),
         "processor": _processor(),
-        "memory_gib": round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-        ),
+        "memory_gib": round(memory_bytes / 2**30),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "accelerators": _accelerators(),
@@ -60,61 +58,55 @@ def _accelerators() -> list[str]:
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details
-    return [
-        details(device).get("device_name", device.name)
-        for device in tf.config.list_physical_devices("GPU")
-    ]
+    devices = tf.config.list_physical_devices("GPU")
+    return [details(device).get("device_name", device.name) for device in devices]
 
 
-def seconds(action: Action) -> float:
-    """How long a call takes."""
+def seconds(action: Action, times: int = 1) -> float:
+    """How long a call takes, the mean of some."""
     start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    for _ in range(times):
+        action()
+    return (time.perf_counter() - start) / times
 
 
-def rounds(alternatives: Mapping[str, Action], repeats: int) -> dict[str, list[float]]:
+def rounds(
+    alternatives: Mapping[str, Action], repeats: int, least: float = 0.0
+) -> dict[str, list[float]]:
     """Seconds of each alternative in each of several rounds.
 
     In a round each is called once, so that what slows the machine down slows all of
     them, and the order turns around from round to round, so that none profits from
     where it stands. What has to be compiled must have been called before.
+
+    Args:
+        alternatives: What is called.
+        repeats: Number of rounds.
+        least: Seconds that each takes in a round at least, called that often.
     """
-    found: dict[str, list[float]] = {name: [] for name in alternatives}
     names = list(alternatives)
+    times = dict.fromkeys(names, 1)
+    for name in names if least else ():
+        # The first call may compile.
+        alternatives[name]()
+        times[name] = max(1, round(least / seconds(alternatives[name])))
+    found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(repeats):
         for name in names:
-            found[name].append(seconds(alternatives[name]))
+            found[name].append(seconds(alternatives[name], times[name]))
         names.reverse()
     return found
 
 
-def repeated(action: Action, least: float) -> tuple[Action, int]:
-    """A call repeated until it takes at least `least` seconds, and how often it is."""
-    # The first call compiles.
-    action()
-    times = max(1, round(least / max(seconds(action), 1e-6)))
-
-    def repeat() -> None:
-        for _ in range(times):
-            action()
-
-    return repeat, times
-
-
 def memory(field: str) -> int:
-    """Resident memory of this process in bytes.
+    """Resident memory of this process in bytes, as Linux tells it.
 
     Args:
         field: `"VmRSS"` for what it has, `"VmHWM"` for the most that it has had.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        # `ru_maxrss` of a process is at first that of the process that started it.
-        (line,) = (x for x in status.read_text().splitlines() if x.startswith(field))
-        return int(line.split()[1]) * 1024
-    # The peak, in bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # `ru_maxrss` of a process is at first that of the process that started it.
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.findall(rf"{field}:\s*(\d+)", status)[0])
 
 
 def keep(path: Path, content: dict[str, Any]) -> None:

@@ -1,13 +1,14 @@
 """The methods of the accuracy benchmark, which `accuracy.toml` names."""
 
+import functools
 import inspect
-import time
 import tomllib
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 
 from kdfixmatch_keras import KDFixMatch, baselines, datasets, losses
@@ -18,23 +19,33 @@ Options = dict[str, Any]
 
 @dataclass
 class Task:
-    """One data set with one draw of labels, and how long networks are trained.
-
-    Attributes:
-        data: Images and labels.
-        settings: Constructor arguments of every method that has them.
-        epochs: Epochs of FixMatch and of KD-FixMatch's inner network.
-        outer_epochs: Epochs of KD-FixMatch's outer network.
-        steps_per_epoch: Batches in an epoch.
-        trained: Models that several methods share, and their seconds.
-    """
+    """One data set with one draw of labels, and how long networks are trained."""
 
     data: datasets.SemiSupervisedData
+    # Constructor arguments of every method that has them.
     settings: Options
+    # Of FixMatch and of KD-FixMatch's inner network.
     epochs: int
     outer_epochs: int
     steps_per_epoch: int
+    # Models that several methods share, and their seconds.
     trained: dict[str, tuple[Any, float]] = field(default_factory=dict)
+
+    @classmethod
+    def drawn(
+        cls, settings: Options, labels: int, seed: int, data_dir: str | None
+    ) -> "Task":
+        """A draw of labels, with the settings of a data set; see `PRESETS`."""
+        size = settings["image_size"]
+        image_size = None if size is None else (size, size)
+        data = datasets.load(
+            settings["data"], labels, seed, data_dir=data_dir, image_size=image_size
+        )
+        names = "backbone weights batch_size unlabeled_ratio distribution_alignment"
+        shared = {name: settings[name] for name in names.split()}
+        shared |= {"weak_augmentation": data.weak_augmentation, "seed": seed}
+        lengths = ("epochs", "outer_epochs", "steps_per_epoch")
+        return cls(data, shared, *(settings[name] for name in lengths))
 
     def new(self, kind: type[ImageClassifier], options: Options) -> Any:
         """A classifier with the settings that it has, and with options of its own."""
@@ -46,12 +57,11 @@ class Task:
         """Trains a classifier and returns the seconds it took."""
         images = self.data.labeled, self.data.unlabeled
         options |= {"epochs": epochs, "steps_per_epoch": self.steps_per_epoch}
-        start = time.perf_counter()
         with warnings.catch_warnings():
             # Weak pseudo-labels are a result here, and are in the figures.
             warnings.simplefilter("ignore", UserWarning)
-            model.fit(*images, verbose=0, **options)
-        return time.perf_counter() - start
+            fit = functools.partial(model.fit, *images, verbose=0, **options)
+            return measuring.seconds(fit)
 
     def shared(self, model: Any, epochs: int) -> tuple[Any, float]:
         """A trained classifier like this and its seconds; it is trained once."""
@@ -68,24 +78,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Method:
-    """What a row of the table is called, and how its figures come about.
-
-    Attributes:
-        title: Name in the table.
-        kind: What is trained.
-        train_as: For how long: see `accuracy.toml`.
-        options: Arguments of its own.
-        references: Names of the rows that belong beside it in every table.
-    """
+    """What a row of the table is called, and how its figures come about."""
 
     title: str
     kind: type[ImageClassifier]
+    # For how long: see `accuracy.toml`.
     train_as: str
     options: Options
+    # Names of the rows that belong beside it in every table.
     references: list[str]
 
     def fit(self, task: Task) -> tuple[list[Any], float]:
-        """Trains it, and KD-FixMatch upon an outer network that other rows may share.
+        """Trains it, KD-FixMatch upon an outer network that other rows may share.
 
         Returns:
             The model and, of KD-FixMatch, the outer one; the seconds of all its steps.
@@ -97,8 +101,7 @@ class Method:
             model, seconds = task.shared(model, epochs[self.train_as])
             return [model], seconds
         names = ("threshold", "distribution_alignment")
-        options = {name: getattr(model, name) for name in names}
-        outer = task.new(baselines.FixMatch, options)
+        outer = task.new(baselines.FixMatch, {n: getattr(model, n) for n in names})
         outer, seconds = task.shared(outer, epochs[self.train_as])
         seconds += task.fit(model, task.epochs, outer=outer.network)
         return [model, outer], seconds

@@ -7,12 +7,7 @@ import jinja2
 
 
 def render(path: Path, **names: Any) -> str:
-    """The text of a template.
-
-    Args:
-        path: The template.
-        **names: What it may name or call; functions are filters too.
-    """
+    """The text of a template, with what it may name; functions are filters too."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(path.parent),
         trim_blocks=True,

@@ -7,12 +7,9 @@ of another backbone, or of how files are read, does not show in them.
 
 import dataclasses
 import inspect
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-from methods import Method, Task
+from methods import METHODS, Method, Task
 
 from kdfixmatch_keras import datasets
 from kdfixmatch_keras.sources import SubsetSource
@@ -23,6 +20,12 @@ _NUM_UNLABELED = 100
 # About as confident as networks are after so few steps.
 _CONFIDENCES = {"tau": 0.118, "tau_inner": 0.2, "tau_select": 0.122}
 _METRICS = ("loss", "unlabeled_loss", "mask_rate", "trusted_share")
+
+
+def of(methods: list[str]) -> dict[str, list[float]]:
+    """The probes of methods by name."""
+    task = miniature()
+    return {name: probe(METHODS[name], task) for name in methods}
 
 
 def miniature() -> Task:
@@ -55,7 +58,12 @@ def miniature() -> Task:
 def probe(method: Method, task: Task) -> list[float]:
     """Losses and shares of its trainings, loss in test, trusted labels, defaults."""
     models, _ = method.fit(task)
-    numbers = [x for model in models for x in _numbers(model.history)]
+    numbers: list[float] = []
+    for model in models:
+        # Those of a method with stages are by stage.
+        stages = [x for x in model.history.values() if isinstance(x, dict)]
+        for history in stages or [model.history]:
+            numbers += [x for name in _METRICS for x in history.get(name, [])]
     numbers.append(models[0].evaluate(task.data.test)["loss"])
     if (trusted_set := getattr(models[0], "trusted_set", None)) is not None:
         numbers.append(float(len(trusted_set)))
@@ -65,18 +73,8 @@ def probe(method: Method, task: Task) -> list[float]:
     return [*numbers, *(known[name].default for name in left)]
 
 
-def _numbers(history: Mapping[str, Any]) -> Iterator[float]:
-    """The metrics of each epoch, of a method with stages stage by stage."""
-    for stage in history.values():
-        if isinstance(stage, Mapping):
-            yield from _numbers(stage)
-    for name in _METRICS:
-        yield from history.get(name, [])
-
-
 def agree(first: list[float] | None, second: list[float] | None) -> bool:
     """Whether two probes are those of one computation; None is that of none."""
     if first is None or second is None or len(first) != len(second):
         return False
-    pairs = zip(first, second, strict=True)
-    return all(math.isclose(a, b, rel_tol=TOLERANCE) for a, b in pairs)
+    return np.allclose(first, second, rtol=TOLERANCE, atol=0.0)

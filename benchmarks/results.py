@@ -1,10 +1,10 @@
 """The finished cells of the accuracy benchmark: kept, and as a table and a plot."""
 
-import contextlib
 import json
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,40 +31,35 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """What `results.json` of a folder holds, nothing where there is none."""
-    path = folder / "results.json"
-    if not path.exists():
-        return {"settings": {}, "cells": []}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
-
-class Store:
+class Store(ExitStack):
     """The cells of one output folder, in a `results.json` written anew after each.
 
     A context manager: the folder is this run's alone until it is left.
 
     Args:
         folder: Where `results.json` is, or will be.
-        settings: What the cells share; those that are there must have it too.
+        settings: What the cells share; those that are there must have it too. None for
+            what they have.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
+        super().__init__()
         self.folder = folder
-        self.settings = settings
+        self._path = folder / "results.json"
         self._lock = Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        self._held = contextlib.ExitStack()
         try:
-            self._held.enter_context(held(folder))
+            self.enter_context(held(folder))
         except RuntimeError as error:
             sys.exit(str(error))
-        found = read(folder)
+        found: dict[str, Any] = {"settings": {}, "cells": []}
+        if self._path.exists():
+            found = json.loads(self._path.read_text())
         self.cells: list[Cell] = found["cells"]
+        self.settings = found["settings"] if settings is None else settings
         differing = [
             f"{name}: {found['settings'].get(name)!r} there, {value!r} here"
-            for name, value in settings.items()
+            for name, value in self.settings.items()
             if found["settings"].get(name) != value
         ]
         if self.cells and differing:
@@ -72,12 +67,6 @@ class Store:
                 f"{folder} holds cells of other settings ({'; '.join(differing)}). "
                 "Choose another --output."
             )
-
-    def __enter__(self) -> "Store":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._held.close()
 
     def has(self, probe: list[float], **key: Any) -> bool:
         """Whether the cell of these labels, seed and method is there and still true."""
@@ -94,12 +83,11 @@ class Store:
             for name, x in cell.items()
         }
         with self._lock:
-            cells = {_key(other): other for other in [*self.cells, cell]}
+            names = ("labels", "seed", "method")
+            cells = {tuple(c[n] for n in names): c for c in [*self.cells, cell]}
             self.cells = [cells[key] for key in sorted(cells)]
-            content: dict[str, Any] = {"command": self.command()}
-            content["settings"] = self.settings
-            content["cells"] = self.cells
-            measuring.keep(self.folder / "results.json", content)
+            content = {"command": self.command(), "settings": self.settings}
+            measuring.keep(self._path, {**content, "cells": self.cells})
 
     def command(self) -> str:
         """The command that trains all of these cells from nothing."""
@@ -132,10 +120,6 @@ class Store:
             write_plot(self.cells, self.folder / "accuracy.svg")
 
 
-def _key(cell: Cell) -> tuple[Any, ...]:
-    return cell["labels"], cell["seed"], cell["method"]
-
-
 def by_seed(
     cells: Cells, labels: int, method: str, name: str = "accuracy"
 ) -> dict[int, float]:
@@ -155,17 +139,12 @@ def _rows(cells: Cells) -> tuple[list[int], list[str], int]:
 
 
 def text_of(cells: Cells, aligned: bool = False) -> str:
-    """The tables of all cells: accuracy and cost, trusted sets, differences.
-
-    Args:
-        cells: The cells.
-        aligned: Whether methods have distribution alignment, which is told then.
-    """
+    """The tables of all cells; `aligned` tells of distribution alignment."""
     numbers, names, seeds = _rows(cells)
 
     def shown(method: str, labels: int, *figures: str) -> str:
         found = [by_seed(cells, labels, method, name) for name in figures]
-        texts = [_shown(figure, seeds) for figure in found]
+        texts = [_shown(list(shares.values()), seeds) for shares in found]
         return " / ".join(texts) if any(texts) else ""
 
     def middle(method: str, name: str) -> float:
@@ -192,11 +171,11 @@ def text_of(cells: Cells, aligned: bool = False) -> str:
     )
 
 
-def _shown(figures: dict[int, float], seeds: int) -> str:
-    """`mean ± standard deviation` in %, and the number of seeds where it is another."""
-    if not figures:
+def _shown(shares: list[float], seeds: int) -> str:
+    """`mean ± standard deviation` in %, "" of nothing."""
+    if not shares:
         return ""
-    values = 100 * np.array(list(figures.values()))
+    values = 100 * np.array(shares)
     spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
     return f"{values.mean():.1f}{spread}{_count(len(values), seeds)}"
 
@@ -222,31 +201,22 @@ def _count(found: int, seeds: int) -> str:
 def write_plot(cells: Cells, path: Path) -> None:
     """Draws means and standard deviations, a panel for each number of labels."""
     import matplotlib
+    from matplotlib.figure import Figure
 
     # Without this every run of one and the same plot writes other bytes.
     matplotlib.rcParams["svg.hashsalt"] = "kdfixmatch_keras"
-    from matplotlib.figure import Figure
-
     numbers, methods, _ = _rows(cells)
     colors = dict.fromkeys(METHODS[OURS].references, "tab:orange") | {OURS: "tab:blue"}
-    figure = Figure(
-        figsize=(2.2 + 2.6 * len(numbers), 1.2 + 0.3 * len(methods)),
-        layout="constrained",
-    )
+    size = (2.2 + 2.6 * len(numbers), 1.2 + 0.3 * len(methods))
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0]
     for axes, n in zip(panels, numbers, strict=True):
         for row, method in enumerate(methods):
-            accuracy = 100 * np.array(list(by_seed(cells, n, method).values()))
-            if len(accuracy) == 0:
-                continue
-            axes.errorbar(
-                accuracy.mean(),
-                row,
-                xerr=accuracy.std(ddof=1) if len(accuracy) > 1 else 0.0,
-                fmt="o",
-                color=colors.get(method, "0.45"),
-                capsize=3,
-            )
+            if accuracy := list(by_seed(cells, n, method).values()):
+                values = 100 * np.array(accuracy)
+                spread = values.std(ddof=1) if len(values) > 1 else 0.0
+                style = {"fmt": "o", "capsize": 3, "color": colors.get(method, "0.45")}
+                axes.errorbar(values.mean(), row, xerr=spread, **style)
         axes.set(title=f"{n} labels", xlabel="test accuracy (%)")
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(methods)), [METHODS[m].title for m in methods])

@@ -12,40 +12,43 @@ import importlib
 import json
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import measuring
 import workers
-from speed_parts import page, plan
+from speed_parts import page
 
-# A task, what it found or None if it failed, and the seconds it took.
-Tried = tuple[plan.Task, dict[str, Any] | None, float]
+Job = dict[str, Any]
+PARTS = list(page.WRITTEN["full"])
 
 
 def main() -> int:
     """Measures the parts that are asked for and writes the page."""
-    if (tasks := workers.task()) is not None:
-        return _work(tasks)
     options = parse()
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "speed.json"
     content = json.loads(path.read_text()) if path.exists() else {"parts": {}}
-    failed = False
-    for part, tried in groupby(_tried(options), key=lambda found: found[0][0]):
-        found = list(tried)
-        failed = failed or any(answer is None for _, answer, _ in found)
-        if (whole := part_of(part, options, found)) is not None:
-            content["parts"][part] = whole
+    has_failed = False
+    for part in options.parts:
+        found = [measured(part, job) for job in jobs(part, options)]
+        has_failed |= None in found
+        # A part replaces an earlier one when all of it has been tried.
+        if known := [answer for answer in found if answer is not None]:
+            content["parts"][part] = {
+                "command": _command(part, options),
+                "commit": measuring.commit(),
+                "machine": known[0]["machine"],
+                "seconds": round(sum(answer["seconds"] for answer in known), 1),
+                "results": [answer["result"] for answer in known],
+            }
             measuring.keep(path, content)
     notes = options.output / "notes.md"
     text = page.page(content, notes.read_text() if notes.exists() else "")
     (options.output / "README.md").write_text(text)
     print(text)
-    return int(failed)
+    return int(has_failed)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,49 +58,58 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="smaller sizes and fewer repeats")
-    add("--parts", nargs="*", choices=plan.PARTS, default=list(plan.PARTS))
+    add("--parts", nargs="*", choices=PARTS, default=PARTS)
     add("--repeats", type=int, help="of each measurement; the seeds of `whole`")
-    add("--networks", nargs="+", choices=plan.NETWORKS, help="those of a step")
+    networks = [_network(job) for job in page.WRITTEN["full"]["step"]]
+    add("--networks", nargs="+", choices=networks, help="those of a step")
     add("--data-dir", help="folder of CIFAR-10 as image files")
     add("--output", type=Path, default=Path("speed_output"), help="folder of the page")
     return parser.parse_args(arguments)
 
 
-def _tried(options: argparse.Namespace) -> Iterator[Tried]:
-    for tasks in plan.processes(options):
-        for task, answer, passed in answers(tasks):
-            verdict = "failed after " if answer is None else ""
-            print(f"{_name(task)}: {verdict}{passed:.0f} s", flush=True)
-            yield task, answer, passed
+def jobs(part: str, options: argparse.Namespace) -> list[Job]:
+    """What is measured for a part, given the options of the command line."""
+    found: list[Job] = []
+    for job in page.WRITTEN["quick" if options.quick else "full"][part]:
+        if part in ("step", "profile", "trials"):
+            if options.networks and _network(job) not in options.networks:
+                continue
+            job = {"unlabeled_ratio": 7, **job}
+        repeats = options.repeats or job["repeats"]
+        if part != "whole":
+            # What is measured once takes too long for more.
+            found.append({**job, "repeats": min(repeats, job.get("most", repeats))})
+        elif job["data"] == "digits" or options.data_dir is not None:
+            data_dir = None if job["data"] == "digits" else options.data_dir
+            found += [
+                {**job, "data_dir": data_dir, "seed": seed} for seed in range(repeats)
+            ]
+    return found
 
 
-def part_of(
-    part: str, options: argparse.Namespace, tried: list[Tried]
-) -> dict[str, Any] | None:
-    """What is to be kept of a part that has been tried, None if nothing was found."""
-    found = [(job, answer, s) for (_, job), answer, s in tried if answer is not None]
-    if not found:
-        return None
+def _network(job: Job) -> str:
+    return f"{job['backbone']}:{job['side']}"
+
+
+def measured(part: str, job: Job) -> dict[str, Any] | None:
+    """What a process of its own finds, None if it fails."""
+    print(f"{part} {job}", flush=True)
+    began = time.monotonic()
+    with workers.process() as process:
+        found = workers.result(process, measure, part, job)
+    passed = time.monotonic() - began
+    print(f"took {passed:.0f} s", flush=True)
+    return found and {**found, "seconds": passed}
+
+
+def measure(part: str, job: Job) -> dict[str, Any]:
+    """Measures in this process."""
+    name = "step" if part == "profile" else part
+    module = importlib.import_module(f"speed_parts.{name}")
     # The folder is of no interest to others.
     hidden = ("data_dir", "levels")
-    return {
-        "command": _command(part, options),
-        "commit": measuring.commit(),
-        "machine": found[0][1]["machine"],
-        "seconds": round(sum(seconds for *_, seconds in found), 1),
-        "results": [
-            {name: x for name, x in job.items() if name not in hidden}
-            | answer["result"]
-            for job, answer, _ in found
-        ],
-    }
-
-
-def _name(task: plan.Task) -> str:
-    """What tells a task from the others, for the reader who waits."""
-    part, job = task
-    names = ("backbone", "side", "what", "count", "data", "seed")
-    return " ".join([part, *(str(job[name]) for name in names if name in job)])
+    kept = {name: x for name, x in job.items() if name not in hidden}
+    return {"result": kept | module.measure(job), "machine": measuring.facts()}
 
 
 def _command(part: str, options: argparse.Namespace) -> str:
@@ -110,38 +122,6 @@ def _command(part: str, options: argparse.Namespace) -> str:
     if options.networks is not None:
         command += f" --networks {' '.join(options.networks)}"
     return command + (" --data-dir FOLDER" if options.data_dir else "")
-
-
-def answers(tasks: list[plan.Task]) -> Iterator[Tried]:
-    """Does tasks in a process of their own, so that they leave nothing behind."""
-    waiting = list(tasks)
-    began = time.monotonic()
-    try:
-        for answer in workers.answers(workers.command(__file__, tasks)):
-            now = time.monotonic()
-            yield waiting.pop(0), answer, now - began
-            began = now
-    except workers.Ended as error:
-        print(error, file=sys.stderr, flush=True)
-    # Their process has ended before its time.
-    for task in waiting:
-        yield task, None, time.monotonic() - began
-
-
-def _work(tasks: list[plan.Task]) -> int:
-    """Does tasks in this process; answers what each found, None if it failed."""
-    failed = False
-    for part, job in tasks:
-        answer = None
-        try:
-            module = importlib.import_module(f"speed_parts.{plan.PARTS[part]}")
-            answer = {"result": module.measure(job), "machine": measuring.facts()}
-        # Whatever it is, such as a rival that is not installed, the others go on.
-        except Exception:
-            traceback.print_exc()
-            failed = True
-        workers.answer(answer)
-    return int(failed)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ def train(run_dir: Path, callbacks: Any, seed: int = 0, **lengths: Any) -> KDFix
         unlabeled_ratio=3,
         seed=seed,
     )
-    options: dict[str, Any] = {"callbacks": callbacks, "run_dir": run_dir, "verbose": 2}
-    model.fit(squares(12, 0), squares(300, 1)[0], **options, **lengths)
+    images = squares(12, 0), squares(300, 1)[0]
+    model.fit(*images, callbacks=callbacks, run_dir=run_dir, verbose=0, **lengths)
     return model
 
 
@@ -45,9 +45,7 @@ def arrays(variables: Any) -> list[np.ndarray]:
 
 def bits(model: KDFixMatch) -> dict[str, Any]:
     """Weights of both networks, optimizers, trusted set and history."""
-    trusted = model.trusted_set
-    found = {"labels": trusted.dense_labels(), "confidence": trusted.confidence}
-    found["cluster"] = trusted.cluster
+    found = {f"trusted {name}": x for name, x in vars(model.trusted_set).items()}
     found["history"] = np.array(json.dumps(model.history))
     for name in ("outer", "inner"):
         network = getattr(model, name)

@@ -16,14 +16,10 @@ _SAME = ("processor", "python", "keras", "tensorflow", "numpy")
 def watch(
     content: dict[str, Any], train: Callable[[dict[str, Any], int], Iterator[Cell]]
 ) -> int:
-    """Trains a cell of three seeds anew, prints what it finds, and compares.
-
-    Args:
-        content: Published `results.json`.
-        train: `accuracy.train`.
+    """Trains a cell of three seeds of a `results.json` anew, and compares.
 
     Returns:
-        0 if it holds, else 1.
+        0 if it holds, else 1, as an exit status.
     """
     key = {"labels": LABELS, "method": METHOD}
     published = [cell for cell in content["cells"] if key.items() <= cell.items()]
@@ -42,33 +38,22 @@ def watch(
     print(f"{METHOD}, {LABELS} labels", flush=True)
     with ThreadPoolExecutor(SEEDS) as pool:
         found = list(pool.map(again, chosen))
-    spread = float(np.std([cell["accuracy"] for cell in published], ddof=1))
-    holds, rule = judge(chosen, found, spread)
+    pairs = list(zip(chosen, found, strict=True))
+    before, after = ([cell["accuracy"] for cell in cells] for cells in (chosen, found))
+    if all(_same_machine(old["machine"], new["machine"]) for old, new in pairs):
+        holds = before == after
+        rule = "The same processor and versions, so the same bits"
+    else:
+        spread = np.std([cell["accuracy"] for cell in published], ddof=1)
+        error = spread * (2 / SEEDS) ** 0.5
+        holds = bool(abs(np.mean(after) - np.mean(before)) <= 2 * error)
+        rule = (
+            f"Another processor or other versions: mean {np.mean(after):.4f}, was "
+            f"{np.mean(before):.4f}, apart by at most two standard errors of "
+            f"{error:.4f}"
+        )
     print(f"{rule}: {'holds' if holds else 'DOES NOT HOLD'}")
     return int(not holds)
-
-
-def judge(published: list[Cell], new: list[Cell], spread: float) -> tuple[bool, str]:
-    """Whether cells are those that were published, and by which rule.
-
-    Args:
-        published: Cells of some seeds.
-        new: Those that were trained again.
-        spread: Standard deviation of the published accuracies over all seeds.
-    """
-    pairs = list(zip(published, new, strict=True))
-    if all(_same_machine(old["machine"], cell["machine"]) for old, cell in pairs):
-        same = all(old["accuracy"] == cell["accuracy"] for old, cell in pairs)
-        return same, "The same processor and versions, so the same bits"
-    before, after = (
-        float(np.mean([cell["accuracy"] for cell in cells]))
-        for cells in (published, new)
-    )
-    error = spread * (2 / len(pairs)) ** 0.5
-    return abs(after - before) <= 2 * error, (
-        f"Another processor or other versions: mean {after:.4f}, was {before:.4f}, "
-        f"apart by at most two standard errors of {error:.4f}"
-    )
 
 
 def _same_machine(old: dict[str, Any], new: dict[str, Any]) -> bool:

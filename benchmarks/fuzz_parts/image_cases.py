@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import tempfile
 import zlib
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from measuring import memory
 from PIL import Image
 
 from fuzz_parts import damage
+from fuzz_parts.damage import Wrong, demand
 from kdfixmatch_keras.sources import FolderSource
 from kdfixmatch_keras.sources.folder_source import read_image, try_files
 from kdfixmatch_keras.sources.image_decoding import read_header, read_pixels
@@ -24,29 +26,21 @@ SIZE = (12, 10)
 # Beyond what the process had before: an image of the largest size that is read takes a
 # third of a gigabyte, and four bytes a pixel while its high byte is taken.
 MAX_MEMORY = 2 << 30
-
-
-class Wrong(Exception):
-    """What must not happen."""
+# What of a reason differs between files.
+_OWN = r"b'.*'|b\".*\"|\d[\d,]*"
 
 
 class ImageCases:
-    """Cases by number, in a folder of their own.
-
-    Args:
-        folder: An empty folder.
-        seed: Of the damages.
-        usual: Number of cases with JPEG and PNG files; those beyond have others.
-    """
+    """Cases by number, in a new folder; the first `usual` are JPEG and PNG files."""
 
     def __init__(self, folder: Path, seed: int, usual: int) -> None:
-        self.folder = folder
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.seed = seed
         self.usual = usual
         self._originals = {True: jpeg_and_png(), False: other_formats()}
-        self._batch: list[tuple[Path, bool]] = []
+        self._batch: dict[Path, bool] = {}
         self._memory = memory("VmHWM")
-        (folder / "good.png").write_bytes(self._originals[True][-1])
+        (self.folder / "good.png").write_bytes(self._originals[True][-1])
 
     def run(self, case: int) -> str:
         """Tries a case, and says how it came out."""
@@ -58,66 +52,52 @@ class ImageCases:
         file = self.folder / f"{case:07}{suffix}"
         file.write_bytes(damage.damaged(kind, random, original, other))
         try:
-            try:
-                pixels, failure = _read(file)
-            except Wrong:
-                # Not in the way of the others.
-                file.unlink()
-                raise
-            if pixels is not None:
-                self._check_untouched(kind, original, pixels)
-            self._batch.append((file, pixels is not None))
+            pixels, failure = _read(file)
+            self._batch[file] = pixels is not None
+            is_png = original.startswith(b"\x89PNG")
+            if pixels is not None and (kind == "cut" or (kind == "flip" and is_png)):
+                undamaged = self.folder / "original.png"
+                undamaged.write_bytes(original)
+                as_it_was = read_pixels(undamaged)
+                undamaged.unlink()
+                demand(np.array_equal(pixels, as_it_was), "pixels were made up")
             if len(self._batch) == BATCH:
                 self._check_batch(random)
-            self._check_memory()
+            grown = memory("VmHWM") - self._memory
+            if grown > MAX_MEMORY:
+                self._memory += grown
+                raise Wrong(f"the memory grew by {grown >> 20} MiB")
         except Wrong as error:
+            if file not in self._batch:
+                # Not in the way of the others.
+                file.unlink(missing_ok=True)
             return f"wrong: {kind}: {error}"
         if pixels is not None:
             return "decoded"
-        # Without what differs between files.
         return f"refused: {re.sub(_OWN, '#', failure)[:70]}"
-
-    def _check_untouched(self, kind: str, original: bytes, pixels: Images) -> None:
-        """No pixels are made up where a file was cut, or a bit of a PNG flipped."""
-        is_png = original.startswith(b"\x89PNG")
-        if kind == "cut" or (kind == "flip" and is_png):
-            file = self.folder / "original.png"
-            file.write_bytes(original)
-            undamaged = read_pixels(file)
-            file.unlink()
-            if not np.array_equal(pixels, undamaged):
-                raise Wrong("pixels were made up")
 
     def _check_batch(self, random: Random) -> None:
         """Reads many files as a source, and compares them with each alone."""
-        batch, self._batch = self._batch, []
-        channels = random.choice([None, 1, 3])
-        cache_bytes = random.choice([0, 1 << 30])
+        batch, self._batch = self._batch, {}
         source = FolderSource(
-            self.folder, SIZE, channels, cache_bytes=cache_bytes, on_error="skip"
+            self.folder,
+            SIZE,
+            channels=random.choice([None, 1, 3]),
+            cache_bytes=random.choice([0, 1 << 30]),
+            on_error="skip",
         )
-        kept = [file for file, is_readable in batch if is_readable]
-        expected = [*kept, self.folder / "good.png"]
-        if source.files != expected or source.names != [f.name for f in expected]:
-            raise Wrong("a source keeps other files than can be read")
-        lost = [file for file, is_readable in batch if not is_readable]
-        if set(source.skipped) != set(lost):
-            raise Wrong("a source leaves out other files than cannot be read")
+        kept = [file for file, is_readable in batch.items() if is_readable]
+        kept.append(self.folder / "good.png")
+        is_same = source.files == kept and source.names == [f.name for f in kept]
+        demand(is_same, "a source keeps other files than can be read")
+        is_same = set(source.skipped) == batch.keys() - set(kept)
+        demand(is_same, "a source leaves out other files than cannot be read")
         images = source[np.arange(len(source))]
-        for row, file in enumerate(expected):
-            if not np.array_equal(images[row], read_image(file, source.image_shape)):
-                raise Wrong(f"row {row} of a source is not {file.name}")
-        for file, _ in batch:
+        for image, file in zip(images, kept, strict=True):
+            is_same = np.array_equal(image, read_image(file, source.image_shape))
+            demand(is_same, f"a row of a source is not {file.name}")
+        for file in batch:
             file.unlink()
-
-    def _check_memory(self) -> None:
-        most = memory("VmHWM")
-        if most - self._memory > MAX_MEMORY:
-            grown, self._memory = most - self._memory, most
-            raise Wrong(f"the memory grew by {grown >> 20} MiB")
-
-
-_OWN = r"b'.*'|b\".*\"|\d[\d,]*"
 
 
 def _read(file: Path) -> tuple[Images | None, str]:
@@ -126,21 +106,19 @@ def _read(file: Path) -> tuple[Images | None, str]:
     ((_, pixels, failure),) = try_files(read_pixels, [file])
     ((_, again, _),) = try_files(read_pixels, [file])
     ((_, gray, _),) = try_files(lambda path: read_pixels(path, 1), [file])
-    if not (pixels is None) == (again is None) == (gray is None):
-        raise Wrong("it can be read only sometimes")
+    is_same = (pixels is None) == (again is None) == (gray is None)
+    demand(is_same, "it can be read only sometimes")
     if pixels is None or again is None or gray is None:
-        if not failure or "\n" in failure or str(file) in failure:
-            raise Wrong(f"the reason is {failure!r}")
+        is_reason = failure and "\n" not in failure and str(file) not in failure
+        demand(is_reason, f"the reason is {failure!r}")
         return None, failure
-    if header is None:
-        raise Wrong("it has pixels but no header")
-    size, has_colour = header
-    if pixels.shape != (*size, 3 if has_colour else 1) or pixels.dtype != np.uint8:
-        raise Wrong(f"{header} has pixels {pixels.dtype} {pixels.shape}")
-    if not np.array_equal(pixels, again):
-        raise Wrong("its pixels differ when it is read again")
-    if not np.array_equal(gray, convert_channels(pixels, 1)):
-        raise Wrong("its gray pixels are not those of its colours")
+    size, has_colour = header or ((), None)
+    is_same = pixels.shape == (*size, 3 if has_colour else 1)
+    demand(is_same, f"{header} has pixels {pixels.dtype} {pixels.shape}")
+    demand(pixels.dtype == np.uint8, f"its pixels are {pixels.dtype}")
+    demand(np.array_equal(pixels, again), "its pixels differ when it is read again")
+    is_same = np.array_equal(gray, convert_channels(pixels, 1))
+    demand(is_same, "its gray pixels are not those of its colours")
     return pixels, ""
 
 

@@ -1,8 +1,5 @@
 """Damaged models, runs and states: read as they were, or refused in a sentence."""
 
-import contextlib
-import dataclasses
-import io
 import itertools
 import json
 import shutil
@@ -10,8 +7,8 @@ import stat
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,15 +16,15 @@ from typing import Any
 import keras
 import numpy as np
 import tiny
+from numpy.testing import assert_equal
 
-from fuzz_parts.damage import BYTES, damaged
+from fuzz_parts.damage import BYTES, damaged, demand
 from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.report.run_folder import RunFolder, to_json
 from kdfixmatch_keras.serving import saving
 from kdfixmatch_keras.storage.integrity import sealed
 
 EPOCHS, OUTER_EPOCHS = 3, 2
-LENGTHS = {"epochs": EPOCHS, "outer_epochs": OUTER_EPOCHS, "steps_per_epoch": 1}
 # What may be raised. Not what is derived from them, such as UnicodeDecodeError.
 ALLOWED = (ValueError, RuntimeError, FileNotFoundError, IsADirectoryError)
 # The files of a run that commands read back; the others are for people.
@@ -38,17 +35,14 @@ KINDS = {"run/model": 30, "model.zip": 25, "state/trusted.npz": 15, "run": 20}
 KINDS["state"] = 10
 
 
-class Wrong(Exception):
-    """What must not happen."""
-
-
 def make(folder: Path) -> None:
     """Writes a run, an archive and the state of a training, and another one of each."""
     classes = ["rot", "grün", "blue"]
     for seed, name in enumerate(("this", "other")):
-        place, count = folder / name, itertools.count(1)
+        place = folder / name
         with tempfile.TemporaryDirectory() as run_dir:
-            model = _train(Path(run_dir), partial(_copy, count, run_dir, place), seed)
+            copy = _copying_in_last_epoch(run_dir, place / "state")
+            model = _train(Path(run_dir), copy, seed)
         np.savez(place / "result.npz", **tiny.bits(model))
         model.class_names = classes[seed:] + classes[:seed]
         model.tau -= seed / 10
@@ -60,37 +54,40 @@ def make(folder: Path) -> None:
         (run.path / "report.json").write_text(report, encoding="utf-8")
 
 
-def _copy(count: Iterator[int], run_dir: str, to: Path, epoch: int, logs: Any) -> None:
-    """Copies the state as a kill in the last epoch would leave it."""
-    if next(count) == OUTER_EPOCHS + EPOCHS:
-        shutil.copytree(run_dir, to / "state")
+def _copying_in_last_epoch(run_dir: str, to: Path) -> Callable[[int, Any], None]:
+    """Copies the state when an epoch begins, as a kill in the last one would leave."""
+    epochs = itertools.count(1)
+
+    def copy(epoch: int, logs: Any) -> None:
+        if next(epochs) == OUTER_EPOCHS + EPOCHS:
+            shutil.copytree(run_dir, to)
+
+    return copy
 
 
 def _train(run_dir: Path, on_epoch_begin: Any, seed: int = 0) -> KDFixMatch:
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
-    with contextlib.redirect_stdout(io.StringIO()):
-        return tiny.train(run_dir, [callback], seed, **LENGTHS)
+    lengths = {"epochs": EPOCHS, "outer_epochs": OUTER_EPOCHS, "steps_per_epoch": 1}
+    return tiny.train(run_dir, [callback], seed, **lengths)
 
 
 class RunCases:
-    """Cases by number, in a folder of their own.
-
-    Args:
-        folder: An empty folder.
-        seed: Of the damages.
-        undamaged: What `make` wrote.
-    """
+    """Cases by number, in a new folder, with damaged copies of what `make` wrote."""
 
     def __init__(self, folder: Path, seed: int, undamaged: Path) -> None:
-        self.folder = folder
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.seed = seed
         self.this, self.other = undamaged / "this", undamaged / "other"
-        self._model = _contents(KDFixMatch.load(self.this / "model.zip"))
-        run = RunFolder(self.this / "run")
-        self._facts, self._report = run.read_facts(), run.read_report()
-        self._trusted = _fields(TrustedSet.load(self.this / "state" / "trusted.npz"))
+        self._loads: dict[str, Callable[[Path], Any]] = {
+            "run/model": _load_model,
+            "model.zip": _load_model,
+            "state/trusted.npz": lambda path: asdict(TrustedSet.load(path)),
+            "run": _load_run,
+        }
+        self._whole = {k: load(self.this / k) for k, load in self._loads.items()}
         with np.load(self.this / "result.npz") as result:
-            self._result = dict(result)
+            self._whole["state"] = dict(result)
+        self._loads["state"] = self.load_state
 
     def run(self, case: int) -> str:
         """Tries a case, and says how it came out."""
@@ -98,15 +95,15 @@ class RunCases:
         kind = random.choices(list(KINDS), list(KINDS.values()))[0]
         place = self.folder / f"case {case}"
         place.mkdir()
+        path = place / Path(kind).name
+        how = self._damage(random, kind, path)
         try:
-            path = place / Path(kind).name
-            how = self._damage(random, kind, path)
-            outcome = self._outcome(how, kind, path)
-            if [path.name for path in self.folder.iterdir()] != [place.name]:
-                raise Wrong("something was written elsewhere")
+            outcome = self._outcome(kind, path)
+            is_alone = list(self.folder.iterdir()) == [place]
+            demand(is_alone, "something was written elsewhere")
             return f"{outcome} ({kind})"
-        except Wrong as error:
-            return f"wrong: {kind} {case}: {error}"
+        except AssertionError as error:
+            return f"wrong: {kind} {case}: {how}: {error}"
         finally:
             shutil.rmtree(place)
 
@@ -115,9 +112,9 @@ class RunCases:
         this, other = self.this / kind, self.other / kind
         copy = shutil.copytree if this.is_dir() else shutil.copy
         copy(this, path)
-        if kind == "model.zip":
+        if kind == "model.zip" and random.random() >= 0.5:
             return damage_archive(random, path, other)
-        if kind == "state/trusted.npz":
+        if path.is_file():
             # Another whole file cannot be told from the one that a user meant.
             return damage_file(random, path, this.read_bytes()[::-1])
         if kind == "state":
@@ -130,66 +127,37 @@ class RunCases:
         below = "model" if kind == "run" else ""
         return damage_folder(random, path / below, other / below, saving.FILES)
 
-    def _outcome(self, how: str, kind: str, path: Path) -> str:
+    def _outcome(self, kind: str, path: Path) -> str:
         """Loads and compares; checks what is raised."""
-        loads = {
-            "run": self._load_run,
-            "state": self._load_state,
-            "state/trusted.npz": self._load_trusted_set,
-        }
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                loads.get(kind, self._load_model)(path)
-        except Wrong as error:
-            raise Wrong(f"{how}: {error}") from None
+                assert_equal(self._loads[kind](path), self._whole[kind])
+        except AssertionError:
+            raise
         # Whatever it is, it is looked at.
         except Exception as error:
-            if type(error) not in ALLOWED:
-                raise Wrong(f"{how}: raised {type(error).__name__}: {error}") from error
-            if str(path) not in str(error) or " " not in str(error):
-                raise Wrong(f"{how}: the error names no file: {error}") from error
+            is_allowed = type(error) in ALLOWED
+            demand(is_allowed, f"raised {type(error).__name__}: {error}")
+            is_sentence = str(path) in str(error) and " " in str(error)
+            demand(is_sentence, f"the error names no file: {error}")
             return "refused"
         return "unchanged"
 
-    def _load_model(self, path: Path) -> None:
-        self._compare(KDFixMatch.load(path))
-
-    def _compare(self, model: KDFixMatch) -> None:
-        found = _contents(model)
-        for name, value in self._model.items():
-            if not _equal(value, found[name]):
-                raise Wrong(f"loaded with another {name}")
-
-    def _load_trusted_set(self, path: Path) -> None:
-        if not _equal(_fields(TrustedSet.load(path)), self._trusted):
-            raise Wrong("loaded another trusted set")
-
-    def _load_run(self, path: Path) -> None:
-        run = RunFolder.open(path)
-        if run.read_facts() != self._facts or run.read_report() != self._report:
-            raise Wrong("loaded other facts")
-        if run.read_class_names() != self._model["settings"]["class_names"]:
-            raise Wrong("loaded other class names")
-        self._compare(run.load_model())
-
-    def _load_state(self, path: Path) -> None:
+    def load_state(self, path: Path) -> dict[str, Any]:
         """Goes on with a training, from the newest checkpoints that are whole."""
         left, lost = self._left(path)
         trained: list[int] = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model = _train(path, lambda epoch, logs: trained.append(epoch))
-        if len(trained) > left:
-            raise Wrong(f"lost progress: {len(trained)} epochs were left, not {left}")
+        lost_progress = f"lost progress: {len(trained)} epochs were left, not {left}"
+        demand(len(trained) <= left, lost_progress)
         # Some damage does no harm: then there are more epochs.
         said = " ".join(str(warning.message) for warning in caught)
-        if len(trained) == left and not all(str(file) in said for file in lost):
-            raise Wrong("no warning names a damaged checkpoint")
-        found = tiny.bits(model)
-        for name, value in self._result.items():
-            if not np.array_equal(value, found[name]):
-                raise Wrong(f"the training ends with another {name}")
+        are_told = len(trained) < left or all(str(file) in said for file in lost)
+        demand(are_told, "no warning names a damaged checkpoint")
+        return tiny.bits(model)
 
     def _left(self, path: Path) -> tuple[int, list[Path]]:
         """Epochs beyond the newest whole checkpoints, and those damaged beyond them."""
@@ -209,57 +177,46 @@ class RunCases:
         return left, lost
 
 
+def _load_model(path: Path) -> dict[str, Any]:
+    return _contents(KDFixMatch.load(path))
+
+
+def _load_run(path: Path) -> dict[str, Any]:
+    run = RunFolder.open(path)
+    facts, report = run.read_facts(), run.read_report()
+    found = {"facts": facts, "report": report, "class names": run.read_class_names()}
+    return found | _contents(run.load_model())
+
+
 def _contents(model: KDFixMatch) -> dict[str, Any]:
     """All that a saved model must give back, its settings as `save` writes them."""
-    contents: dict[str, Any] = {
+    networks = (model.outer, model.inner)
+    return {
         "settings": json.loads(json.dumps(saving._settings(model))),
         "predictions": model.predict(tiny.squares(6, 5)[0]),
-        "trusted set": _fields(model.trusted_set),
+        "trusted set": asdict(model.trusted_set),
+        "weights": [tiny.arrays(network.variables) for network in networks],
+        "layers": [network.student.to_json() for network in networks],
     }
-    for name in ("outer", "inner"):
-        network = getattr(model, name)
-        contents[f"weights of {name}"] = tiny.arrays(network.variables)
-        contents[f"layers of {name}"] = network.student.to_json()
-    return contents
-
-
-def _fields(trusted: TrustedSet) -> list[Any]:
-    return [getattr(trusted, field.name) for field in dataclasses.fields(trusted)]
-
-
-def _equal(first: Any, second: Any) -> bool:
-    if isinstance(first, list) and isinstance(second, list):
-        return len(first) == len(second) and all(map(_equal, first, second))
-    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        return np.array_equal(first, second)
-    return bool(first == second)
 
 
 def damage_file(random: Random, path: Path, other: bytes) -> str:
     """Damages a file in its bytes, or replaces it; returns how."""
-    kind = random.choice([*BYTES, "empty", "garbage", "replace", "missing"])
-    replaced = {"empty": b"", "replace": other}
+    replaced = {"empty": b"", "garbage": b"", "replace": other, "missing": b""}
+    kind = random.choice([*BYTES, *replaced])
     replaced["garbage"] = random.randbytes(random.randint(1, 2000))
+    if kind not in replaced:
+        replaced[kind] = damaged(kind, random, path.read_bytes(), other)
+    path.write_bytes(replaced[kind])
     if kind == "missing":
         path.unlink()
-    elif kind in replaced:
-        path.write_bytes(replaced[kind])
-    else:
-        path.write_bytes(damaged(kind, random, path.read_bytes(), other))
     return f"{kind} {path.name}"
 
 
 def damage_folder(
     random: Random, folder: Path, other: Path | None, names: Sequence[str]
 ) -> str:
-    """Damages one or two of the files in a folder; returns how.
-
-    Args:
-        random: Draws which and how.
-        folder: The folder.
-        other: One whose files take the place of those, or None.
-        names: The files that count.
-    """
+    """Damages one or two of some files in a folder, or puts those of another there."""
     name, second = random.choice(names), random.choice(names)
     path = folder / name
     kinds = {"file": 60, "json": 15, "swap": 10, "rename": 5, "folder": 5, "extra": 5}
@@ -286,24 +243,21 @@ def damage_folder(
 def damage_json(random: Random, text: str) -> str:
     """Changes one value to another, often of another type."""
     content = json.loads(text)
-    place: Any = content
-    while True:
-        keys = list(place) if isinstance(place, dict) else range(len(place))
-        key = random.choice(list(keys))
-        below = place[key]
-        if not (isinstance(below, dict | list) and below and random.random() < 0.8):
-            break
+    below: Any = content
+    while isinstance(below, dict | list) and below:
         place = below
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = random.choice(keys)
+        below = place[key]
+        if random.random() < 0.2:
+            break
     others = [None, 0, 2, -1, 0.85, "", "x", [], {}, True, 10**30, [[1]], {"a": 1}]
     place[key] = random.choice(others)
     return json.dumps(content)
 
 
 def damage_archive(random: Random, path: Path, other: Path) -> str:
-    """Damages an archive; returns how."""
-    if random.random() < 0.5:
-        # Another whole archive cannot be told from the one that a user meant.
-        return damage_file(random, path, other.read_bytes()[::-1])
+    """Writes an archive anew with other members; returns how."""
     members, others = _members(path), _members(other)
     name = random.choice(list(members))
     rest = [(key, data) for key, data in members.items() if key != name]

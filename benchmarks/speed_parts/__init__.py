@@ -1,1 +1,1 @@
-"""The parts of the speed benchmark, a module each; `plan` says what each measures."""
+"""The parts of the speed benchmark, a module each."""

@@ -1,56 +1,46 @@
 """What the template of the page of the speed benchmark, `page.md.jinja`, calls."""
 
+import tomllib
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
+import numpy as np
+from numpy import mean, median
 from pages import render, sections
 
-from speed_parts.plan import PROFILE, WRITTEN
+WRITTEN = tomllib.loads(Path(__file__).with_name("speed.toml").read_text())
+# The levels of a profiled step, and what each has that the one before has not.
+PROFILE: dict[str, str] = WRITTEN["profile"]
+BARS: dict[str, Any] = WRITTEN["bars"]
 
 Result = dict[str, Any]
 Results = list[Result]
 Seconds = Sequence[float]
-BARS: dict[str, Any] = WRITTEN["bars"]
-_VERSIONS = "Python Keras TensorFlow NumPy scikit-learn Pillow".split()
 
 
 def page(content: dict[str, Any], notes: str = "") -> str:
-    """The page of all parts that have been measured.
-
-    Args:
-        content: What `speed.json` holds.
-        notes: Text with a heading `## part` before what is said of each part.
-    """
-    called: list[Any] = [ratios, spread, at_least, at_most, milliseconds, rate, network]
-    called += [networks, fastest, memory, growth, by_data, present, reached, time]
-    called += [accuracies, not_lower, profile, sums, versions, median]
+    """The page of `speed.json`, with what notes have below a heading `## part`."""
+    called: list[Any] = [spread, at_least, at_most, milliseconds, rate, network]
+    called += [networks, fastest, memory, growth, by_data, reached, time, accuracies]
+    called += [not_lower, profile, versions, median]
     return render(
         Path(__file__).with_name("page.md.jinja"),
         **{function.__name__: function for function in called},
+        **{name: WRITTEN[name] for name in ("names", "bars", "trials", "methods")},
+        ratios=np.divide,
+        sums=np.add,
         parts=content["parts"],
         said=sections(notes),
-        names=WRITTEN["names"],
-        bars=BARS,
-        trials=WRITTEN["trials"],
     )
 
 
 def versions(facts: dict[str, Any]) -> str:
     """Those of Python and of the packages."""
-    known = [name for name in _VERSIONS if name.lower() in facts]
+    names = "Python Keras TensorFlow NumPy scikit-learn Pillow".split()
+    known = [name for name in names if name.lower() in facts]
     return ", ".join(f"{name} {facts[name.lower()]}" for name in known)
-
-
-def ratios(above: Seconds, below: Seconds) -> list[float]:
-    """The ratio of each repeat."""
-    return [a / b for a, b in zip(above, below, strict=True)]
-
-
-def sums(first: Seconds, second: Seconds) -> list[float]:
-    """The sum of each repeat."""
-    return [a + b for a, b in zip(first, second, strict=True)]
 
 
 def spread(values: Seconds) -> str:
@@ -60,7 +50,7 @@ def spread(values: Seconds) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def met(is_met: bool) -> str:
+def met(is_met: Any) -> str:
     """Whether a figure is as good as it should be."""
     return "met" if is_met else "**not met**"
 
@@ -104,9 +94,7 @@ def fastest(seconds: dict[str, Seconds]) -> str:
 
 
 def memory(result: Result) -> str:
-    """The peak of the process and what of it is its work, where it did nothing else."""
-    if "memory" not in result:
-        return ""
+    """The peak of the process and what of it is its work."""
     peak = result["memory"]["peak"]
     text = f"{peak / 1e9:.2f} ({(peak - result['memory']['import']) / 1e9:.2f})"
     is_judged = result["count"] >= BARS["memory_count"]
@@ -124,19 +112,10 @@ def growth(result: Result, results: Results) -> str:
     return ""
 
 
-def by_data(results: Results) -> dict[str, Results]:
+def by_data(results: Results) -> list[tuple[str, Results]]:
     """The seeds of each data set."""
-    groups: dict[str, Results] = {}
-    for result in results:
-        title = f"{result['data']}, {result['labels']} labels"
-        groups.setdefault(title, []).append(result)
-    return groups
-
-
-def present(result: Result) -> dict[str, str]:
-    """The methods that were trained, and how they are called."""
-    titles = WRITTEN["methods"].items()
-    return {method: title for method, title in titles if method in result}
+    groups = groupby(results, lambda r: f"{r['data']}, {r['labels']} labels")
+    return [(title, list(found)) for title, found in groups]
 
 
 def reached(chosen: Results, method: str) -> list[float]:
@@ -164,28 +143,22 @@ def accuracies(chosen: Results, method: str) -> str:
 def not_lower(chosen: Results) -> str:
     """The two cells of the bar of KD-FixMatch's accuracy."""
     ours, fixmatch = (
-        mean(result[method]["accuracy"] for result in chosen)
+        mean([result[method]["accuracy"] for result in chosen])
         for method in ("kdfixmatch", "fixmatch")
     )
     return f"not lower | {met(ours >= fixmatch)}"
 
 
-def profile(results: Results) -> list[tuple[str, list[str]]]:
+def profile(results: Results) -> list[tuple[str, tuple[str, ...]]]:
     """What each part adds to a step, in a column for each network."""
     measured = [name for name in PROFILE if name in results[0]["seconds"]]
-    columns = []
-    for result in results:
-        seconds = result["seconds"]
-        times = [seconds[name] for name in (*measured, "fit")]
-        below = [[0.0] * len(times[0]), *times]
-        added = [
-            median(a - b for a, b in zip(*pair, strict=True))
-            for pair in zip(times, below, strict=False)
-        ]
-        drawn = f"{1000 * median(seconds['batches']):.2f}"
-        whole = milliseconds(seconds["fit"])
-        columns.append([*(f"{1000 * value:+.1f}" for value in added), whole, drawn])
     titles = [*(PROFILE[name] for name in measured), "source, batches, callbacks"]
     titles += ["`fit`, a step", "drawing a batch, by itself"]
-    rows = zip(*columns, strict=True)
-    return [(title, list(row)) for title, row in zip(titles, rows, strict=True)]
+    columns = []
+    for result in results:
+        seconds = {name: 1000 * np.array(x) for name, x in result["seconds"].items()}
+        times = [seconds[name] for name in (*measured, "fit")]
+        added = median(np.diff(times, axis=0, prepend=0), axis=1)
+        whole, drawn = median(seconds["fit"]), median(seconds["batches"])
+        columns.append([*(f"{x:+.1f}" for x in added), f"{whole:,.1f}", f"{drawn:.2f}"])
+    return list(zip(titles, zip(*columns, strict=True), strict=True))

@@ -6,7 +6,6 @@ TensorFlow, which every process would have to wait for.
 
 import contextlib
 import math
-import multiprocessing
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from multiprocessing.sharedctypes import RawArray
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from workers import CONTEXT
 
 GRAY = (128, 128, 128)
 _memory: dict[str, Any] = {}
@@ -24,21 +24,14 @@ _memory: dict[str, Any] = {}
 def pillow_policy(images: Any, processes: int) -> Iterator[Callable[[], Any]]:
     """Gives a function that augments one batch in several processes, and returns it.
 
-    Pixels go to the processes and come back through shared memory, which is the least
-    that a training would need.
-
-    Args:
-        images: uint8 `(n, side, side, 3)`.
-        processes: How many.
+    Pixels, uint8 `(n, side, side, 3)`, go to the processes and come back through shared
+    memory, which is the least that a training would need.
     """
     source, result = RawArray("B", images.size), RawArray("B", images.size)
     np.frombuffer(source, np.uint8)[:] = images.ravel()
     # Several shares for each process, as images take unlike times.
     bounds = np.linspace(0, len(images), 4 * processes + 1).astype(int).tolist()
-    # A fork would copy the locks of TensorFlow's threads.
-    context = multiprocessing.get_context("spawn")
-    shared = (source, result, images.shape)
-    with context.Pool(processes, _remember, shared) as pool:
+    with CONTEXT.Pool(processes, _remember, (source, result, images.shape)) as pool:
 
         def augment_all() -> Any:
             pool.map(_augment_share, list(pairwise(bounds)), chunksize=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import memory, rounds
+from measuring import Action, memory, rounds
 from PIL import Image
 
 from kdfixmatch_keras import FixMatch
@@ -29,74 +29,61 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         files into a CSV file. `"memory"`: resident MiB after each tenth of the last
         prediction.
     """
-    side = job["image_size"]
+    side, count = job["image_size"], job["images"]
     size = (side, side)
     student = build_network(job["backbone"], (*size, 3), 10, weights=None, seed=0)
     network = FixMatch(student)
+    black = np.zeros((BATCH, *size, 3), np.uint8)
+    order = np.random.default_rng(0).permutation(count)
+    starts = range(0, count, BATCH)
     resident: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
-        images.mkdir()
-        files = write_images(images, job["images"], job["side"])
-        order = np.random.default_rng(0).permutation(len(files))
+        files = write_images(images, count, job["side"])
         source = FolderSource(files, size, 3, cache_bytes=0)
-
-        def read() -> None:
-            for start in range(0, len(files), BATCH):
-                source[order[start : start + BATCH]]
 
         def predict(chosen: list[Path]) -> None:
             resident[:] = predict_to(network, chosen, Path(folder) / "predictions.csv")
 
-        # Traces, and fills the cache of the file system for all.
-        predict(files[: 2 * BATCH + len(files) % BATCH])
-        forward(network, BATCH + len(files) % BATCH, side)
-        decode(files, side)
-        found = rounds(
-            {
-                "decoding": lambda: decode(files, side),
-                "opening": lambda: unlabeled_source(images, size, 3),
-                "reading": read,
-                "forward": lambda: forward(network, len(files), side),
-                "predicting": lambda: predict(files),
-            },
-            job["repeats"],
-        )
-    return {"seconds": found, "memory": resident}
+        alternatives: dict[str, Action] = {
+            "decoding": lambda: decode(files, size),
+            "opening": lambda: unlabeled_source(images, size, 3),
+            "reading": lambda: [source[order[i : i + BATCH]] for i in starts],
+            "forward": lambda: [
+                network.predict_on_batch(black[: count - start]) for start in starts
+            ],
+            "predicting": lambda: predict(files),
+        }
+        # Traces both shapes, and fills the cache of the file system for all.
+        predict(files[: 2 * BATCH + count % BATCH])
+        for name in ("forward", "decoding"):
+            alternatives[name]()
+        return {"seconds": rounds(alternatives, job["repeats"]), "memory": resident}
 
 
 def write_images(folder: Path, count: int, side: int) -> list[Path]:
     """Writes JPEG files of smooth noise, which compress as photographs do."""
+    folder.mkdir()
     generator = np.random.default_rng(0)
-    files = []
-    for index in range(count):
+    files = [folder / f"{index:06}.jpg" for index in range(count)]
+    for file in files:
         small = generator.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
-        file = folder / f"{index:06}.jpg"
         Image.fromarray(small).resize((side, side)).save(file, quality=90)
-        files.append(file)
     return files
 
 
-def decode(files: list[Path], side: int) -> None:
+def decode(files: list[Path], size: tuple[int, int]) -> None:
     """Decodes all files to RGB pixels of one size, and does nothing else."""
 
     def read(file: Path) -> None:
         with Image.open(file) as image:
             colored = image.convert("RGB")
-            if colored.size != (side, side):
-                colored = colored.resize((side, side), Image.Resampling.BILINEAR)
+            if colored.size != size:
+                colored = colored.resize(size, Image.Resampling.BILINEAR)
             np.asarray(colored)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(read, files):
-            pass
-
-
-def forward(network: Any, count: int, side: int) -> None:
-    """Compiled forward passes, on one batch that stays in memory."""
-    images = np.zeros((BATCH, side, side, 3), np.uint8)
-    for start in range(0, count, BATCH):
-        network.predict_on_batch(images[: count - start])
+        list(pool.map(read, files))
 
 
 def predict_to(network: Any, files: list[Path], path: Path) -> list[int]:

@@ -16,11 +16,7 @@ COMMANDS = {
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Starts each command several times, which `"repeats"` of the job says.
-
-    Returns:
-        `"seconds"`: by command, of each repeat.
-    """
+    """Starts each command: its `"seconds"` in each repeat."""
     start = partial(subprocess.run, check=True, capture_output=True)
     commands = {
         name: partial(start, [sys.executable, *arguments])

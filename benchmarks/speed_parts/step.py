@@ -4,6 +4,7 @@ The profile of a step is measured the same way, with more levels in between.
 """
 
 import contextlib
+import functools
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from unittest import mock
 import keras
 import numpy as np
 import tensorflow as tf
-from measuring import repeated, rounds
+from measuring import rounds
 
 from kdfixmatch_keras import FixMatch, baselines
 from kdfixmatch_keras.training.batches import FixMatchBatches
 from kdfixmatch_keras.training.plan import Plan
+from speed_parts.page import PROFILE
 
 LABELED, UNLABELED, NUM_CLASSES = 500, 2000, 10
 Level = Callable[[], None]
@@ -30,28 +32,25 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         `"seconds"`: by level and for `"fit"`, seconds of a step in each repeat; with
         levels beyond `"bare"` `"batches"` too, what drawing a batch takes by itself.
     """
-    steps = job["steps"]
+    steps, names = job["steps"], job.get("levels", list(PROFILE))
     classifier, data, batches = new_training(job)
     network = classifier.new_network("outer", data, seed=0)
 
     def alternatives() -> dict[str, Level]:
         levels = Levels(network, batches[0], steps)
-        return {name: levels.compiled(name) for name in job["levels"]}
+        return {name: levels.compiled(name) for name in names}
 
-    timed: dict[str, list[float]] = {}
-    callbacks = [timer(alternatives, timed)]
+    timer = Timer(alternatives)
     # The bar of Keras is a part of what a `fit` costs, but not of this output.
-    plan = Plan(1 + job["repeats"], steps, callbacks=callbacks, verbose=1)
+    plan = Plan(1 + job["repeats"], steps, callbacks=[timer], verbose=1)
     with (
         contextlib.redirect_stdout(io.StringIO()),
         classifier.training(data, plan) as training,
     ):
         training.fit(network, plan.epochs)
-    found = {name: [s / steps for s in times] for name, times in timed.items()}
-    if job["levels"] != ["bare"]:
-        draw, times = repeated(lambda: batches[1], 0.05)
-        drawn = rounds({"batches": draw}, job["repeats"])["batches"]
-        found["batches"] = [value / times for value in drawn]
+    found = {name: [s / steps for s in times] for name, times in timer.found.items()}
+    if names != ["bare"]:
+        found |= rounds({"batches": lambda: batches[1]}, job["repeats"], 0.05)
     return {"seconds": found}
 
 
@@ -71,51 +70,41 @@ def new_training(job: dict[str, Any], precision: str = "float32") -> tuple[Any, 
     return classifier, data, batches
 
 
-def timer(
-    alternatives: Callable[[], dict[str, Level]], found: dict[str, list[float]]
-) -> keras.callbacks.Callback:
+class Timer(keras.callbacks.Callback):
     """Times the epochs of a `fit`, and alternatives in the pauses between them.
 
     An epoch begins with making its iterator, and ends with all of its metrics. The
-    first is not timed.
-
-    Args:
-        alternatives: Called in the first pause, when the network is compiled: what to
-            time in the pauses that follow. Those that have to be compiled must be.
-        found: Where to put the seconds, by name, of the `fit` as `"fit"`.
+    first is not timed: in the pause after it, when the network is compiled, the
+    alternatives are made and compiled.
     """
-    levels: dict[str, Level] = {}
-    start = 0.0
 
-    def begin(epoch: int, logs: Any) -> None:
-        nonlocal start
-        start = time.perf_counter()
+    def __init__(self, alternatives: Callable[[], dict[str, Level]]) -> None:
+        super().__init__()
+        self.found: dict[str, list[float]] = {}
+        self._alternatives = alternatives
 
-    def end(epoch: int, logs: Any) -> None:
-        nonlocal levels
-        passed = time.perf_counter() - start
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Stops the clock, and times the alternatives."""
+        passed = time.perf_counter() - self._start
         if epoch == 0:
-            levels = alternatives()
+            self._levels = self._alternatives()
             return
-        for name, value in {"fit": [passed], **rounds(levels, 1)}.items():
-            found.setdefault(name, []).extend(value)
+        for name, value in {"fit": [passed], **rounds(self._levels, 1)}.items():
+            self.found.setdefault(name, []).extend(value)
         # None profits from where it stands.
-        levels = dict(reversed(levels.items()))
-
-    return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
+        self._levels = dict(reversed(self._levels.items()))
 
 
 class Levels:
-    """A step built up from the bare networks, a part at a time: see `plan.PROFILE`.
+    """A step built up from the bare networks, a part at a time: see `page.PROFILE`.
 
     The networks of `student` and `bare` have cross-entropy on given labels as their
     only loss, no augmentation, no regularization, no optimizer, no average, no metric.
-    The levels work on one batch that is in memory.
-
-    Args:
-        network: The network, compiled with its optimizer.
-        batch: One batch of `FixMatchBatches`.
-        steps: Steps of a call.
+    The levels work on one batch that is in memory, some steps in a call.
     """
 
     def __init__(self, network: FixMatch, batch: Any, steps: int) -> None:
@@ -129,22 +118,19 @@ class Levels:
         self.labels = tf.concat([self.y, tf.maximum(self.x["trusted"], 0)], axis=0)
 
     def compiled(self, name: str, jit_compile: bool | None = None) -> Level:
-        """A level as a function that runs some steps and waits for the last.
-
-        Args:
-            name: One of `plan.PROFILE`.
-            jit_compile: Whether it goes through XLA; None for what `fit` does.
-        """
+        """A level as a function; through XLA as `fit` does, if nothing else is said."""
         if name == "function":
-            iterator = self._iterator()
             function = self.network.train_function
-            return self._run(lambda: function(iterator))
+            return self._run(functools.partial(function, self._iterator()))
         if jit_compile is None:
             jit_compile = self.network.jit_compile
         step = tf.function(getattr(self, f"_{name}"), jit_compile=jit_compile)
-        has_no_metrics = name in ("losses", "optimizer", "average")
         # What the step is made of is fixed when it is traced.
-        with _without(self.network.metrics if has_no_metrics else []):
+        with contextlib.ExitStack() as without_metrics:
+            if name in ("losses", "optimizer", "average"):
+                for metric in self.network.metrics:
+                    silent = mock.patch.object(metric, "update_state", _do_nothing)
+                    without_metrics.enter_context(silent)
             return self._run(step)
 
     def _run(self, step: Callable[[], Any]) -> Level:
@@ -164,15 +150,10 @@ class Levels:
         return self._student(), self._targets(self.x["unlabeled"])
 
     def _weak(self) -> Any:
-        labeled, strong, weak = self._weak_views()
-        images = tf.concat([labeled, strong], axis=0)
-        return self._gradients(images), self._targets(weak)
+        return self._augmented(lambda images, training: images)
 
     def _strong(self) -> Any:
-        labeled, strong, weak = self._weak_views()
-        strong = self.network.strong_augmentation(strong, training=True)
-        images = tf.concat([labeled, strong], axis=0)
-        return self._gradients(images), self._targets(weak)
+        return self._augmented(self.network.strong_augmentation)
 
     def _losses(self) -> Any:
         network = self.network
@@ -192,7 +173,7 @@ class Levels:
 
     _metrics = _average
 
-    def _iterator(self) -> Any:
+    def _iterator(self) -> Iterator[Any]:
         """One batch again and again, of unknown size, as Keras makes of a data set."""
 
         def batched(tensor: Any) -> Any:
@@ -201,11 +182,13 @@ class Levels:
         parts = tf.nest.map_structure(batched, (self.x, self.y))
         return iter(tf.data.Dataset.zip(parts).cache().repeat())
 
-    def _weak_views(self) -> list[Any]:
-        """Of the labeled images, and two of the unlabeled ones."""
-        names = ("labeled", "unlabeled", "unlabeled")
+    def _augmented(self, augment_strongly: Any) -> Any:
+        views = ("labeled", "unlabeled", "unlabeled")
         augment = self.network.weak_augmentation
-        return [augment(self.x[name], training=True) for name in names]
+        labeled, strong, weak = (augment(self.x[v], training=True) for v in views)
+        strong = augment_strongly(strong, training=True)
+        images = tf.concat([labeled, strong], axis=0)
+        return self._gradients(images), self._targets(weak)
 
     def _gradients(self, images: Any) -> Any:
         student = self.network.student
@@ -218,10 +201,5 @@ class Levels:
         return self.network.teacher(images, training=False)
 
 
-@contextlib.contextmanager
-def _without(metrics: list[Any]) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for metric in metrics:
-            silent = mock.patch.object(metric, "update_state", lambda *_, **__: None)
-            stack.enter_context(silent)
-        yield
+def _do_nothing(*arguments: Any, **named: Any) -> None:
+    pass

@@ -10,36 +10,26 @@ from measuring import rounds
 
 from speed_parts.step import Levels, new_training
 
-PRECISIONS = ("mixed_float16", "mixed_bfloat16")
 STEPS_PER_EXECUTION = 4
 Action = Callable[[], Any]
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Times each alternative beside what it would replace.
-
-    Returns:
-        `"seconds"`: by name, of each repeat. `"student"` is compared with the
-        precisions and `"xla"`, `"teacher"` with `"folded"`, `"single"` with
-        `"together"`, `"channels_last"` with `"channels_first"`, which not every
-        processor is given by TensorFlow.
-    """
+    """Times what is tried beside what it would replace: `trials` of `speed.toml`."""
     network, batches = new_network(job)
     levels = Levels(network, batches[0], steps=1)
-
-    def student(precision: str) -> Action:
-        other, _ = new_network(job, precision)
-        return Levels(other, batches[0], steps=1).compiled("student")
-
     alternatives = {
         "student": levels.compiled("student"),
         "xla": levels.compiled("student", jit_compile=True),
-        **{precision: student(precision) for precision in PRECISIONS},
         "teacher": _forward(network.teacher, levels.x["unlabeled"]),
         "folded": _forward(_without_norms(network.teacher), levels.x["unlabeled"]),
         **executions(network, batches),
         **_layouts(job),
     }
+    for precision in ("mixed_float16", "mixed_bfloat16"):
+        other, _ = new_network(job, precision)
+        precise = Levels(other, batches[0], steps=1)
+        alternatives[precision] = precise.compiled("student")
     for action in alternatives.values():
         action()
     return {"seconds": rounds(alternatives, job["repeats"])}
@@ -99,7 +89,7 @@ def _layouts(job: dict[str, Any]) -> dict[str, Action]:
 
 
 def _convolution(layer: keras.layers.Layer, images: Any) -> Action:
-    layer.build((None, *images.shape[1:]))
+    layer.build(images.shape)
 
     @tf.function
     def step() -> Any:

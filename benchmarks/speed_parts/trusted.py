@@ -1,12 +1,11 @@
 """Labeling, clustering and agreement for many samples: time and memory.
 
-But for a quick look, each size and clustering has a process of its own, whose peak of
-memory is that of the one thing it does.
+Each size and clustering has a process of its own, whose peak of memory is that of the
+one thing it does.
 """
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from sklearn.cluster import MiniBatchKMeans
 
 from kdfixmatch_keras import TrustedSetBuilder, baselines
 from kdfixmatch_keras.serving import prediction
-from kdfixmatch_keras.sources import ImageSource
 from kdfixmatch_keras.training.plan import Plan
 
 DIMENSIONS, NUM_CLASSES, RESTARTS = 256, 10, 20
@@ -24,8 +22,6 @@ SIDE, BATCH = 8, 256
 # itself; and one in twenty is labeled wrongly.
 UNSURE, WRONG = 0.1, 0.05
 _ROWS = 1 << 14
-
-
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
 
@@ -33,10 +29,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Measures one size.
 
     Returns:
-        `"seconds"` of `"ours"` and of the `"reference"` in each repeat, and, if alone,
-        `"memory"`: the peak of the process in bytes after the `"import"`, and after our
-        first work, the `"peak"`. A clustering that refuses so many samples gives
-        `"refused"`, what it says, in place of both.
+        `"seconds"` of `"ours"` and of the `"reference"` in each repeat, and `"memory"`
+        in bytes: the peak after the `"import"` and the `"peak"` after our first work;
+        or what a clustering says that has `"refused"` so many samples.
     """
     peaks = {"import": memory("VmHWM")}
     found: dict[str, list[float]] = {"ours": [], "reference": []}
@@ -51,7 +46,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             return {"refused": str(error)}
         peaks.setdefault("peak", memory("VmHWM"))
         found["reference"].append(seconds(reference))
-    return {"seconds": found, **({"memory": peaks} if job["alone"] else {})}
+    return {"seconds": found, "memory": peaks}
 
 
 def _selection(clustering: str, count: int) -> Pair:
@@ -102,35 +97,18 @@ def made_up(count: int) -> tuple[Any, Any]:
 
 def _labeling(count: int) -> Pair:
     """Labeling images of the digits' size, and the same network's bare forward."""
-    random = np.random.default_rng(0)
-    few = random.integers(0, 256, (1000, SIDE, SIDE, 1), np.uint8)
-    labels = np.arange(1000) % NUM_CLASSES
+    images = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 1), np.uint8)
+    labels = np.arange(100) % NUM_CLASSES
     classifier = baselines.FixMatch(
         "small_cnn", weights=None, embedding_dim=DIMENSIONS, seed=0
     )
-    data = classifier.load_data((few, labels), few)
-    data = replace(data, unlabeled=_Repeated(few, count))
+    data = classifier.load_data((images[:100], labels), images)
     network = classifier.new_network("outer", data, seed=0)
     embedder = prediction.embedder(network)
 
     def reference() -> None:
         for _ in range(count // BATCH):
-            embedder.predict_on_batch(few[:BATCH])
+            embedder.predict_on_batch(images[:BATCH])
 
     session = classifier.new_session(data, Plan(epochs=1, verbose=0))
     return lambda: session.label(network), reference
-
-
-class _Repeated(ImageSource):
-    """A few images again and again, as a million would be in the peak of memory."""
-
-    def __init__(self, images: Any, count: int) -> None:
-        super().__init__(images.shape[1:])
-        self._images = images
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def _read(self, indices: Any) -> Any:
-        return self._images[indices % len(self._images)]

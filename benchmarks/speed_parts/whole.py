@@ -1,12 +1,11 @@
 """The whole job: KD-FixMatch's stages against FixMatch, from images to a network."""
 
 import time
-from itertools import pairwise
 from typing import Any
 from unittest import mock
 
 import keras
-from accuracy import new_task
+import numpy as np
 from methods import PRESETS, Task
 
 from kdfixmatch_keras import KDFixMatch, TrustedSetBuilder, baselines
@@ -22,12 +21,11 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     Returns:
         For each of the methods: `"seconds"` by stage, `"accuracy"` on the test images,
         and the `"curve"`: seconds since the start and accuracy at the end of each epoch
-        of the network that the method gives. The accuracies are the teacher's, and the
-        clock stands still while they are measured.
+        of the network that the method gives. The accuracies are the teacher's.
     """
     settings = {**PRESETS[job["data"]], "data": job["data"], **job["settings"]}
     settings["outer_epochs"] = default_outer_epochs(settings["epochs"])
-    task = new_task(settings, job["labels"], job["seed"], job["data_dir"])
+    task = Task.drawn(settings, job["labels"], job["seed"], job["data_dir"])
     # What a process does once must not count for the one that comes first.
     task.fit(baselines.FixMatch(**task.settings), 1)
     methods: dict[str, tuple[type[ImageClassifier], dict[str, Any]]] = {
@@ -51,31 +49,28 @@ class Timeline(keras.callbacks.Callback):
         self.ends = [0.0]
         self.curve: list[tuple[float, float]] = []
         self._start = time.perf_counter()
-        self._stopped_at = 0.0
 
     def now(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self._start
 
-    def mark(self) -> None:
+    def mark(self, logs: Any = None) -> None:
         """Remembers that a stage ends."""
         self.ends.append(self.now())
+
+    on_train_end = mark
 
     def on_train_begin(self, logs: Any = None) -> None:
         """The curve is that of the last network."""
         self.curve = []
 
-    def on_train_end(self, logs: Any = None) -> None:
-        """A network is trained."""
-        self.mark()
-
     def on_test_begin(self, logs: Any = None) -> None:
         """Stops the clock."""
-        self._stopped_at = time.perf_counter()
+        self._stopped_at = self.now()
 
     def on_test_end(self, logs: Any = None) -> None:
         """Goes on."""
-        self._start += time.perf_counter() - self._stopped_at
+        self._start += self.now() - self._stopped_at
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keeps the accuracy."""
@@ -101,7 +96,5 @@ def _train(
         task.fit(model, task.epochs, **options)
     seconds = {"whole": line.now()}
     if kind is KDFixMatch:
-        lengths = [end - start for start, end in pairwise(line.ends)]
-        seconds |= dict(zip(STAGES, lengths, strict=True))
-    accuracy = task.accuracy(model)
-    return {"seconds": seconds, "accuracy": accuracy, "curve": line.curve}
+        seconds |= dict(zip(STAGES, np.diff(line.ends).tolist(), strict=True))
+    return {"seconds": seconds, "accuracy": task.accuracy(model), "curve": line.curve}

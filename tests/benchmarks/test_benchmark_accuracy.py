@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -52,20 +54,6 @@ def run(scripts, monkeypatch):
     return run
 
 
-def in_this_process(command, threads):
-    """What the process of a command would answer, without its start."""
-    import accuracy
-    import workers
-
-    *_, mark, task = command
-    found = []
-    with pytest.MonkeyPatch.context() as patched, untraced():
-        patched.setattr(workers, "answer", found.append)
-        patched.setattr(sys, "argv", [str(SCRIPT), mark, task])
-        assert accuracy.main() == 0
-    return found
-
-
 @pytest.mark.tensorflow
 def test_a_finished_cell_is_never_trained_twice(run, tmp_path, monkeypatch, capsys):
     import workers
@@ -87,8 +75,10 @@ def test_a_finished_cell_is_never_trained_twice(run, tmp_path, monkeypatch, caps
     assert {"processor", "keras"} <= cell["machine"].keys() and cell["workers"] == 1
     assert (tmp_path / "accuracy.svg").read_text().startswith("<?xml")
 
-    monkeypatch.setattr(workers, "answers", in_this_process)
-    assert run(*settings, "--methods", "supervised", "fixmatch") == 0
+    # What the processes of the first run do, without their start.
+    monkeypatch.setattr(workers, "process", lambda threads: ThreadPoolExecutor(1))
+    with untraced():
+        assert run(*settings, "--methods", "supervised", "fixmatch") == 0
     assert "seed 0, supervised:" not in capsys.readouterr().out
     second = json.loads((tmp_path / "results.json").read_text())
     assert {cell["method"] for cell in second["cells"]} == {"supervised", "fixmatch"}
@@ -249,15 +239,29 @@ def test_two_runs_cannot_write_to_one_folder(results, settings, tmp_path):
         assert [c["seed"] for c in second.cells] == [0]
 
 
-def test_a_run_that_is_ended_ends_its_workers(scripts, monkeypatch):
-    import workers
+STARTS_A_WORKER = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import workers
+if __name__ == "__main__":
+    process = workers.process()
+    print(process.submit(os.getpid).result(), flush=True)
+    process.submit(time.sleep, 60).result()
+"""
 
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as worker:
-        monkeypatch.setattr(workers, "RUNNING", {worker})
-        with pytest.raises(SystemExit) as caught:
-            workers._end_all(signal.SIGTERM, None)
-        assert worker.wait(10) == -signal.SIGTERM
-    assert caught.value.code == 128 + signal.SIGTERM
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_ends_its_workers(tmp_path, signal_number):
+    script = tmp_path / "script.py"
+    script.write_text(STARTS_A_WORKER)
+    command = [sys.executable, script, SCRIPT.parent]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        worker = int(run.stdout.readline())
+        os.kill(worker, 0)
+        run.send_signal(signal_number)
+        # The worker has the other end of the pipe: it is closed when that ends too.
+        assert run.stdout.read() == ""
+    assert run.returncode == -signal_number
 
 
 def test_fixmatch_is_beside_kdfixmatch_in_every_table(scripts):

@@ -3,7 +3,7 @@
 import argparse
 import functools
 import json
-import shutil
+import os
 import sys
 from pathlib import Path
 
@@ -87,38 +87,44 @@ def test_a_part_can_be_measured_again_and_the_page_be_written_anew(
 
 
 @pytest.mark.tensorflow
-def test_a_task_that_fails_takes_no_other_with_it(scripts, capsys):
+def test_a_job_that_fails_takes_no_other_with_it(scripts, capsys):
     import speed
 
-    job = {"what": "kmeans", "count": 300, "repeats": 1, "alone": True}
-    tasks = [("startup", {}), ("trusted", job)]
-    (first, failed, _), (second, found, _) = speed.answers(tasks)
-    assert [first, second] == tasks
-    assert failed is None and set(found["result"]["seconds"]) >= {"ours"}
+    assert speed.measured("startup", {}) is None
+    found = speed.measured("startup", {"repeats": 1})
+    assert set(found["result"]["seconds"]) >= {"keras"}
     assert "KeyError: 'repeats'" in capsys.readouterr().err
 
 
-def test_a_process_that_ends_before_its_time_has_found_nothing_more(
-    scripts, monkeypatch
-):
-    import speed
+def test_a_process_that_ends_before_its_time_has_found_nothing_more(scripts):
     import workers
 
-    monkeypatch.setattr(workers.sys, "executable", shutil.which("false"))
-    ((task, answer, _),) = speed.answers([("startup", {"repeats": 1})])
-    assert task == ("startup", {"repeats": 1}) and answer is None
+    with workers.process() as process:
+        assert workers.result(process, os.abort) is None
+        assert workers.result(process, int) is None
 
 
-def test_a_part_replaces_an_earlier_one_when_all_of_it_has_been_tried(scripts):
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_part_replaces_an_earlier_one_where_something_was_found(
+    scripts, monkeypatch, tmp_path, succeeds
+):
     import speed
-    from speed_parts import plan
 
-    options = OPTIONS(parts=["trusted"], quick=True)
-    ((first, *others),) = plan.processes(options)
-    found = [(first, {"machine": {}, "result": {"seconds": {}}}, 1.0)]
-    failed = [(task, None, 1.0) for task in others]
-    assert speed.part_of("trusted", options, failed) is None
-    kept = speed.part_of("trusted", options, found + failed)
+    def measured(part, job):
+        found = {"result": {**job, "seconds": {}, "refused": "no"}, "machine": {}}
+        is_found = succeeds and job["what"] == "labeling"
+        return {**found, "seconds": 1.0} if is_found else None
+
+    monkeypatch.setattr(speed, "measured", measured)
+    arguments = ["speed.py", "--parts", "trusted", "--quick", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    earlier = {"command": "EARLIER", "machine": {}, "seconds": 2.0, "results": []}
+    (tmp_path / "speed.json").write_text(json.dumps({"parts": {"trusted": earlier}}))
+    assert speed.main() == 1
+    kept = json.loads((tmp_path / "speed.json").read_text())["parts"]["trusted"]
+    if not succeeds:
+        assert kept == earlier
+        return
     assert [result["what"] for result in kept["results"]] == ["labeling"]
     assert "--parts trusted --quick" in kept["command"]
     assert kept["seconds"] == 1.0
@@ -126,19 +132,20 @@ def test_a_part_replaces_an_earlier_one_when_all_of_it_has_been_tried(scripts):
 
 @pytest.mark.tensorflow
 def test_a_step_and_its_profile(scripts, make_page, tiny_backbone):
-    from speed_parts import plan, step
+    import speed
+    from speed_parts import page, step
 
-    job = {**STEP, "backbone": tiny_backbone, "levels": list(plan.PROFILE)}
+    job = {**STEP, "backbone": tiny_backbone, "levels": list(page.PROFILE)}
     found = step.measure(job)
     seconds = found["seconds"]
-    assert set(seconds) == {*plan.PROFILE, "fit", "batches"}
+    assert set(seconds) == {*page.PROFILE, "fit", "batches"}
     assert all(len(times) == 2 and min(times) > 0 for times in seconds.values())
     text = make_page(step=[{**STEP, **found}], profile=[{**STEP, **found}])
     efficiency = np.median(np.array(seconds["bare"]) / seconds["fit"])
     assert row_of(text, "`small_cnn`, 8 px")[4].startswith(f"{efficiency:.2f}")
     student = 1000 * np.median(seconds["student"])
     assert row_of(text, "student forward and backward") == [f"{student:+.1f}"]
-    (quick,) = plan.jobs("profile", OPTIONS(quick=True))
+    (quick,) = speed.jobs("profile", OPTIONS(quick=True))
     levels = {name: [1.0, 1.0] for name in ("batches", *quick["levels"])}
     levels |= {"strong": [3.0, 3.0], "average": [4.0, 4.0], "fit": [9.0, 9.0]}
     text = make_page(profile=[{**STEP, "seconds": levels}])
@@ -251,17 +258,13 @@ def test_pillow_augments_each_image_in_its_place(scripts):
 def test_trusted_sets(scripts, make_page, what):
     from speed_parts import trusted
 
-    job = {"what": what, "count": 300, "repeats": 2, "alone": True}
+    job = {"what": what, "count": 300, "repeats": 2}
     found = trusted.measure(job)
     assert {len(times) for times in found["seconds"].values()} == {2}
     memory = found["memory"]
     assert 0 < memory["import"] <= memory["peak"]
     text = make_page(trusted=[{**job, **found}])
     assert f"| {memory['peak'] / 1e9:.2f} (" in text
-    # The peak of a process that has done other things says nothing.
-    found = trusted.measure({**job, "repeats": 1, "alone": False})
-    assert "memory" not in found
-    make_page(trusted=[{**job, **found}])
 
 
 def test_a_clustering_may_refuse_and_a_million_samples_have_a_bar(scripts, make_page):
@@ -273,7 +276,7 @@ def test_a_clustering_may_refuse_and_a_million_samples_have_a_bar(scripts, make_
         "what": "spectral",
         "count": clustering.spectral.SPECTRAL_SAMPLE_LIMIT * 2,
     }
-    refused |= trusted.measure({**refused, "repeats": 1, "alone": True})
+    refused |= trusted.measure({**refused, "repeats": 1})
     seconds = {"ours": [2.0], "reference": [1.0]}
     memory = {"import": 0.5e9, "peak": 2.6e9}
     small = {"what": "dec", "count": 100_000, "seconds": seconds, "memory": memory}
@@ -338,23 +341,20 @@ def test_reading(scripts, make_page):
 
 
 def test_a_quick_look_measures_every_part(scripts):
-    from speed_parts import page, plan
+    import speed
+    from speed_parts import page
 
-    options = OPTIONS(parts=list(plan.PARTS), quick=True)
     template = Path(page.__file__).with_name("page.md.jinja").read_text()
-    assert all(f'{{% if "{part}" in parts %}}' in template for part in plan.PARTS)
-    quick = {part: plan.jobs(part, options) for part in plan.PARTS}
+    assert all(f'{{% if "{part}" in parts %}}' in template for part in speed.PARTS)
+    quick = {part: speed.jobs(part, OPTIONS(quick=True)) for part in speed.PARTS}
     assert all(quick.values())
-    # Importing TensorFlow for each of them would take longer than the figures.
-    (process,) = plan.processes(options)
-    assert len(process) == sum(map(len, quick.values()))
-    options.quick = False
-    options.data_dir = "images"
-    full = {part: plan.jobs(part, options) for part in plan.PARTS}
-    assert all(len(process) == 1 for process in plan.processes(options))
+    options = OPTIONS(data_dir="images")
+    full = {part: speed.jobs(part, options) for part in speed.PARTS}
     assert max(job["count"] for job in full["trusted"]) == 1_000_000
     assert {job["data"] for job in full["whole"]} == {"digits", "cifar10"}
     assert "short_outer" in full["whole"][0]["methods"]
+    (job,) = speed.jobs("step", OPTIONS(networks=["small_cnn:32"], repeats=2))
+    assert (job["backbone"], job["repeats"]) == ("small_cnn", 2)
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)

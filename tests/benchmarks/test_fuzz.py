@@ -1,6 +1,8 @@
 """The fuzz program in short; `python benchmarks/fuzz.py` tries many more."""
 
 import contextlib
+import functools
+import importlib
 import shutil
 import sys
 import warnings
@@ -80,86 +82,85 @@ def restore_in_silence(self, network, restore=RunState.restore):
 def test_progress_that_is_lost_is_noticed(
     scripts, undamaged, tmp_path, monkeypatch, restore, wrong
 ):
-    from fuzz_parts.run_cases import RunCases, Wrong
+    from fuzz_parts.damage import Wrong
+    from fuzz_parts.run_cases import RunCases
 
-    (tmp_path / "cases").mkdir()
-    cases = RunCases(tmp_path / "cases", 2, undamaged)
+    cases = RunCases(tmp_path, 2, undamaged)
     state = tmp_path / "state"
     shutil.copytree(undamaged / "this" / "state", state)
     *_, newest = sorted(state.glob("fixmatch_inner-*.npz"))
     newest.write_bytes(newest.read_bytes()[:-100])
     monkeypatch.setattr(RunState, "restore", restore)
-    raised = contextlib.nullcontext() if wrong is None else pytest.raises(Wrong)
-    with untraced(), raised as caught:
-        cases._load_state(state)
-    if wrong is not None:
-        assert wrong in str(caught.value)
+    with untraced():
+        if wrong is None:
+            assert cases._outcome("state", state) == "unchanged"
+        else:
+            with pytest.raises(Wrong, match=wrong):
+                cases._outcome("state", state)
 
 
-WORKER = """
-import os, signal, sys
-print('ANSWER "ready"', flush=True)
-for case in range(*map(int, sys.argv[1:])):
-    if case == 3:
-        os.abort()
-    if case == 5:
-        signal.pause()
-    print('ANSWER "decoded"', flush=True)
+# What processes call in place of a kind of cases.
+MADE_UP = """
+import os, pathlib, signal
+
+class Cases:
+    def run(self, case):
+        if case == 3:
+            os.abort()
+        if case == 5:
+            signal.pause()
+        return "decoded"
+
+class StartsOnce(Cases):
+    def __init__(self, mark):
+        pathlib.Path(mark).touch(exist_ok=False)
+
+def never():
+    signal.pause()
 """
 
 
-def command_of(code, *arguments):
-    """What starts a process for some cases."""
-    start = [sys.executable, "-c", code]
-    return lambda first, last: [*start, str(first), str(last), *arguments]
+@pytest.fixture
+def made_up(scripts, tmp_path, monkeypatch):
+    """The module of that text, which processes find too."""
+    (tmp_path / "made_up_cases.py").write_text(MADE_UP)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("made_up_cases")
+    del sys.modules["made_up_cases"]
 
 
-def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(scripts, capsys):
+CRASH = "crash: BrokenProcessPool"
+
+
+def by_kind(counts):
+    return {outcome.split("(")[0]: count for outcome, count in counts.items()}
+
+
+def test_a_crash_and_a_hang_are_counted_and_the_rest_is_tried(made_up, capsys):
     from fuzz import run_all, tell
 
-    counts = run_all(command_of(WORKER), 12, 1, 1.0, "images")
-    assert counts == {
-        "decoded": 10,
-        "crash: exit status -6": 1,
-        "hang: more than 1 s": 1,
-    }
+    counts = run_all(made_up.Cases, 12, 1, 1.0, "images")
+    assert by_kind(counts) == {"decoded": 10, CRASH: 1, "hang: more than 1 s": 1}
     assert tell("images", counts, 1.0) == 2
     assert "1  crash in all" in capsys.readouterr().out
 
 
-# Starts once, and aborts at its case 3.
-STARTS_ONCE = """
-import os, sys
-first, last, mark = sys.argv[1:]
-if os.path.exists(mark):
-    sys.exit(7)
-open(mark, "w").close()
-print('ANSWER "ready"', flush=True)
-for case in range(int(first), int(last)):
-    if case == 3:
-        os.abort()
-    print('ANSWER "decoded"', flush=True)
-"""
-
-
-def test_cases_that_no_process_tries_are_crashes(scripts, tmp_path, capsys):
+def test_cases_that_no_process_tries_are_crashes(made_up, tmp_path, capsys):
     from fuzz import NOT_TRIED, run_all, tell
 
-    command = command_of(STARTS_ONCE, str(tmp_path / "started"))
-    counts = run_all(command, 12, 1, 5.0, "images")
-    assert counts == {"decoded": 3, "crash: exit status -6": 1, NOT_TRIED: 8}
+    begin = functools.partial(made_up.StartsOnce, tmp_path / "started")
+    counts = run_all(begin, 12, 1, 5.0, "images")
+    assert by_kind(counts) == {"decoded": 3, CRASH: 1, NOT_TRIED: 8}
     assert tell("images", counts, 1.0) == 9
     # Those that never start.
-    assert run_all(command, 12, 2, 5.0, "images") == {NOT_TRIED: 12}
+    assert run_all(begin, 12, 2, 5.0, "images") == {NOT_TRIED: 12}
     assert "A process did not start" in capsys.readouterr().out
 
 
-def test_a_process_that_is_never_ready_is_given_up(scripts, monkeypatch):
-    import fuzz
+def test_a_process_that_is_never_ready_is_given_up(made_up):
+    from fuzz import NOT_TRIED, run_all
 
-    monkeypatch.setattr(fuzz, "START_LIMIT", 0.2)
-    command = command_of("import signal; signal.pause()")
-    assert fuzz.run_all(command, 3, 1, 5.0, "images") == {fuzz.NOT_TRIED: 3}
+    assert run_all(made_up.never, 3, 1, 0.2, "images") == {NOT_TRIED: 3}
 
 
 def test_made_up_pixels_are_noticed(scripts, tmp_path, monkeypatch):
