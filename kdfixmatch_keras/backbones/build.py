@@ -163,7 +163,10 @@ def build_network(
         logits = layers.Dense(
             num_classes, kernel_regularizer=penalty, dtype="float32", name="logits"
         )(x)
-        return keras.Model(inputs, logits, name=name)
+        network = keras.Model(inputs, logits, name=name)
+        if seed is not None:
+            _give_seeds(network)
+        return network
 
 
 def build_features(
@@ -205,6 +208,19 @@ def build_features(
     with seeded(seed):
         inputs = layers.Input(input_shape, dtype="uint8", name="images")
         return keras.Model(inputs, _features(inputs, choice, size), name=name)
+
+
+def _give_seeds(network: keras.Model) -> None:
+    """Gives dropout that has no seed one, within `seeded`.
+
+    Without, Keras on PyTorch draws from a generator that is no state of the network.
+    """
+    for layer in network._flatten_layers():
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None and getattr(layer, "seed", 0) is None:
+            layer.seed = random.randrange(2**31)
+            # Its state, which `seeded` has fixed, stays as it is.
+            generator._initial_seed = layer.seed
 
 
 @contextlib.contextmanager

@@ -273,6 +273,23 @@ def test_seed_fixes_the_weights_and_nothing_else(name):
     assert len(same) == 1 or not np.array_equal(same[0], same[1])
 
 
+def test_a_seed_fixes_dropout_that_has_none():
+    def backbone(input_shape):
+        return keras.Sequential(
+            [keras.Input(input_shape), layers.Flatten(), layers.Dropout(0.5)]
+        )
+
+    images = random_images(2, 8)
+    found = []
+    for seed in (5, 5, 6):
+        network = build(backbone, seed=seed)
+        calls = [ops.convert_to_numpy(network(images, training=True)) for _ in range(2)]
+        assert not np.array_equal(*calls)
+        found.append(np.stack(calls))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
 def test_without_a_seed_the_weights_differ():
     first, second = (build("small_cnn", seed=None).get_weights() for _ in range(2))
     assert not np.array_equal(first[0], second[0])
