@@ -63,8 +63,8 @@ class Images:
         return list(self._sources_by_set().values())
 
     def as_data(self) -> TrainingData:
-        """The images as classifiers pass them on, without those for test."""
-        return TrainingData(self.labeled, self.unlabeled, None)
+        """The images as classifiers pass them on, those for test to evaluate on."""
+        return TrainingData(self.labeled, self.unlabeled, self.test)
 
     def facts(self) -> dict[str, Any]:
         """Counts, for people and for `run.json`."""

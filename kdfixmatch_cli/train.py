@@ -63,6 +63,7 @@ def train(params: Mapping[str, Any]) -> None:
         if minutes is not None:
             # What the time came to, which was measured when it began.
             length = {name: facts["fit"][name] for name in length}
+            console.print(f"It keeps the plan that it began with: {length}")
         _compare(facts, settings, length, compared)
         if "finished" in facts:
             console.print(
@@ -167,8 +168,9 @@ def _measured(
     console: Console,
 ) -> dict[str, Any]:
     """How long to train where that was said in minutes; says what it will take."""
+    started = time.monotonic()
     data, supervised = images.as_data(), compared["supervised"]
-    costs = timing.measure(model, data)
+    costs = timing.measure(model, data, supervised=supervised)
     # The report asks every network about the test images.
     besides = 0.0
     if images.test is not None:
@@ -177,7 +179,8 @@ def _measured(
         besides += probes.seconds(costs, images)
     costs = replace(costs, besides=besides)
     if minutes is not None:
-        length = vars(costs.length_within(minutes, data, supervised=supervised))
+        left = minutes - (time.monotonic() - started) / 60
+        length = vars(costs.length_within(left, data, supervised=supervised))
     steps = length["steps_per_epoch"] or steps_of_one_pass(
         len(images.unlabeled), model.batch_size, model.unlabeled_ratio
     )
@@ -188,11 +191,14 @@ def _measured(
         f"and {planned.epochs} epochs of {steps:,} steps, {costs.inner.step:.2g} s each"
     )
     if minutes is not None:
+        batch = {n: getattr(model, n) for n in ("batch_size", "unlabeled_ratio")}
+        options = {"backbone": model.backbone, **batch, **length}
         console.print(
-            "The same training, whatever the machine: "
+            "The same training on any machine: "
             + " ".join(
-                f"--{name.replace('_', '-')} {value}" for name, value in length.items()
+                f"--{name.replace('_', '-')} {value}" for name, value in options.items()
             )
+            + ("" if model.seed is not None else ", and --seed as in run.json")
         )
     return length
 

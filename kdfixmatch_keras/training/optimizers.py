@@ -142,7 +142,8 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
 def _fine_tuning(num_steps: int) -> Any:
     warm_up = math.ceil(WARM_UP * num_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
+        # Not 0, or the first step would do nothing.
+        FINE_TUNING_RATE / (warm_up + 1),
         max(num_steps - warm_up, 1),
         warmup_target=FINE_TUNING_RATE,
         warmup_steps=warm_up,

@@ -1,5 +1,6 @@
 """How long a training takes on this machine, and how much of it fits into minutes."""
 
+import copy
 import statistics
 import time
 import warnings
@@ -16,7 +17,6 @@ from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import SubsetSource
 from kdfixmatch_keras.training import run_state
-from kdfixmatch_keras.training.batches import passes_per_batch
 from kdfixmatch_keras.training.data import TrainingData
 from kdfixmatch_keras.training.plan import Plan, default_outer_epochs
 
@@ -49,7 +49,7 @@ class NetworkCosts:
     Attributes:
         start: What its first step takes more than the others, as Keras prepares it.
         step: A step on labeled and unlabeled images.
-        labeled_step: A step on labeled images alone.
+        labeled_step: A step on labeled images alone, 0 where that was not asked for.
         prediction_start: As `start`, of a prediction.
         prediction: Predicting an image.
         pixels: How many pixels of an image the network sees, after its resizing.
@@ -164,7 +164,7 @@ class Costs:
         return of(epochs, steps)
 
 
-def measure(model: Any, data: TrainingData) -> Costs:
+def measure(model: Any, data: TrainingData, *, supervised: bool = False) -> Costs:
     """Measures what a training of a `KDFixMatch` costs, by parts of it.
 
     Networks are made, trained for a few steps and thrown away.
@@ -172,30 +172,25 @@ def measure(model: Any, data: TrainingData) -> Costs:
     Args:
         model: A `KDFixMatch`.
         data: Its images.
+        supervised: Whether to measure steps on labeled images alone, too.
     """
     outer = model.new_outer(data, model.seed)
-    outer_costs = inner_costs = _measure_network(model, data, outer)
+    outer_costs = inner_costs = _measure_network(model, data, outer, supervised)
     if model.outer_backbone is not None:
         inner = model.new_inner(data, model.seed)
-        inner_costs = _measure_network(model, data, inner)
+        inner_costs = _measure_network(model, data, inner, supervised)
     clustering_seconds = _clustering_seconds(model, data, outer)
     return Costs(outer_costs, inner_costs, clustering_seconds)
 
 
-def _measure_network(model: Any, data: TrainingData, network: Any) -> NetworkCosts:
+def _measure_network(
+    model: Any, data: TrainingData, network: Any, supervised: bool
+) -> NetworkCosts:
     """Trains it for a few steps, and has it predict a few images."""
-    clock = _StepClock()
-    plan = Plan(epochs=1, steps_per_epoch=STEPS, callbacks=[clock], verbose=0)
-    session = model.new_session(replace(data, validation=None), plan)
-    with warnings.catch_warnings():
-        # So few steps say nothing about the training.
-        warnings.simplefilter("ignore", UserWarning)
-        session.fit(network, plan.epochs)
-    first, *others = clock.seconds
-    step = statistics.median(others)
-    labeled = model.batch_size
-    passes = passes_per_batch(network, labeled, labeled * model.unlabeled_ratio)
-
+    start, step = _measure_steps(model, data, network)
+    labeled_step = 0.0
+    if supervised:
+        _, labeled_step = _measure_steps(model, data, network, labels_only=True)
     rows = np.arange(min(IMAGES, len(data.unlabeled)))
     images = SubsetSource(data.unlabeled, rows)
     embedder = prediction.embedder(network)
@@ -204,13 +199,29 @@ def _measure_network(model: Any, data: TrainingData, network: Any) -> NetworkCos
     )
     _, height, width, _ = network.student.get_layer("preprocessing").output.shape
     return NetworkCosts(
-        start=max(first - step, 0.0),
+        start=start,
         step=step,
-        labeled_step=step * passes_per_batch(network, labeled, 0) / passes,
+        labeled_step=labeled_step,
         prediction_start=max(once - again, 0.0),
         prediction=again / len(images),
         pixels=height * width,
     )
+
+
+def _measure_steps(
+    model: Any, data: TrainingData, network: Any, **options: Any
+) -> tuple[float, float]:
+    """What the first step takes more than the others, and what those take."""
+    clock = _StepClock()
+    plan = Plan(epochs=1, steps_per_epoch=STEPS, callbacks=[clock], verbose=0)
+    session = model.new_session(replace(data, validation=None), plan)
+    with warnings.catch_warnings():
+        # So few steps say nothing about the training.
+        warnings.simplefilter("ignore", UserWarning)
+        session.fit(network, plan.epochs, **options)
+    first, *others = clock.seconds
+    step = statistics.median(others)
+    return max(first - step, 0.0), step
 
 
 def in_steps(model: Any, plan: Plan, data: TrainingData) -> Plan:
@@ -229,22 +240,39 @@ def in_steps(model: Any, plan: Plan, data: TrainingData) -> Plan:
     """
     if plan.minutes is None:
         return plan
-    kept = plan.run_dir and run_state.kept_identity(plan.run_dir)
-    if kept:
-        length = Length(*(kept[n] for n in Length.__annotations__))
+    chosen = _kept_length(plan.run_dir)
+    if chosen:
+        plan.say(f"Going on with the plan that it began with: {_in_words(chosen)}")
     else:
         plan.say("Measuring how long training takes here")
+        started = time.monotonic()
         costs = measure(model, data)
-        length = costs.length_within(plan.minutes, data, outer=not plan.is_outer_given)
+        length = costs.length_within(
+            plan.minutes - (time.monotonic() - started) / 60,
+            data,
+            outer=not plan.is_outer_given,
+        )
         # Each process measures, and all train alike.
         length = Length(*processes.of_first(list(vars(length).values())))
+        chosen = {name: value for name, value in vars(length).items() if value}
         plan.say(
             f"About {costs.seconds(length, data) / 60:.1f} minutes. To repeat this: "
-            f"epochs={length.epochs}, outer_epochs={length.outer_epochs}, "
-            f"steps_per_epoch={length.steps_per_epoch}"
+            + _in_words(chosen)
         )
-    chosen = {**vars(length), "outer_epochs": length.outer_epochs or None}
+    if plan.is_outer_given:
+        chosen["outer_epochs"] = None
     return replace(plan, minutes=None, **chosen)
+
+
+def _kept_length(run_dir: Any) -> dict[str, Any]:
+    """The arguments that say how long a training is that a folder keeps, if any."""
+    kept = (None if run_dir is None else run_state.kept_identity(run_dir)) or {}
+    # Another method has no outer network, and is refused where all is compared.
+    return {name: kept[name] for name in Length.__annotations__ if name in kept}
+
+
+def _in_words(chosen: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in chosen.items())
 
 
 def _clustering_seconds(model: Any, data: TrainingData, network: Any) -> float:
@@ -259,7 +287,8 @@ def _clustering_seconds(model: Any, data: TrainingData, network: Any) -> float:
     made_up += rng.normal(size=made_up.shape)
     clusters = model.clusters_per_class * classes
     seed = validation.derive_seed(model.seed, "clustering")
-    clusterer = clustering.get(model.clustering, clusters, seed)
+    # An object of the user's is not to remember what was made up.
+    clusterer = copy.deepcopy(clustering.get(model.clustering, clusters, seed))
     if count < max(clusters, clustering.own_number(clusterer)):
         return 0.0
     taken = _seconds(lambda: clusterer.fit_predict(made_up.astype("float32")))

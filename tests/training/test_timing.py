@@ -93,8 +93,40 @@ def test_too_little_time_is_refused_with_what_is_needed(data):
         COSTS.length_within(0.05, data)
 
 
+@pytest.fixture(scope="module")
+def given_outer():
+    model = new_model()
+    model.fit(LABELED, UNLABELED, epochs=1, steps_per_epoch=1, verbose=0)
+    return model.outer
+
+
+def test_with_a_given_outer_network_a_run_goes_on_too(
+    given_outer, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(timing, "measure", lambda model, data, **options: COSTS)
+    options = {"minutes": 0.21, "outer": given_outer, "run_dir": tmp_path / "run"}
+    history = new_model().fit(LABELED, UNLABELED, **options)
+    assert "outer_epochs" not in capsys.readouterr().out
+    again = new_model().fit(LABELED, UNLABELED, **{**options, "minutes": 3})
+    assert again == history
+    assert "Going on with the plan that it began with" in capsys.readouterr().out
+
+
+def test_measuring_leaves_a_clustering_of_ones_own_alone(data):
+    class Counting:
+        calls = 0
+
+        def fit_predict(self, embeddings):
+            self.calls += 1
+            return np.zeros(len(embeddings), int)
+
+    model = new_model(clustering=Counting())
+    timing.measure(model, data)
+    assert model.clustering.calls == 0
+
+
 def test_parts_are_measured(data):
-    costs = timing.measure(new_model(), data)
+    costs = timing.measure(new_model(), data, supervised=True)
     network = costs.outer
     assert network == costs.inner
     assert network.step > network.labeled_step > 0
@@ -104,18 +136,18 @@ def test_parts_are_measured(data):
 
 
 def test_minutes_come_to_steps_which_a_run_keeps(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(timing, "measure", lambda model, data: COSTS)
+    monkeypatch.setattr(timing, "measure", lambda model, data, **options: COSTS)
     model, again, same = (new_model() for _ in range(3))
     options = {"run_dir": tmp_path / "run", "verbose": 0}
-    history = model.fit(LABELED, UNLABELED, minutes=0.2, **{**options, "verbose": 2})
+    history = model.fit(LABELED, UNLABELED, minutes=0.21, **{**options, "verbose": 2})
     said = capsys.readouterr().out
     assert len(history["inner"]["loss"]) == 2 and len(history["outer"]["loss"]) == 1
     assert "epochs=2, outer_epochs=1, steps_per_epoch=5" in said
 
     # On a machine that is twice as slow, and by the numbers that were said.
     slow = replace(COSTS, outer=replace(NETWORK, step=1.0))
-    monkeypatch.setattr(timing, "measure", lambda model, data: slow)
-    assert again.fit(LABELED, UNLABELED, minutes=0.2, **options) == history
+    monkeypatch.setattr(timing, "measure", lambda model, data, **options: slow)
+    assert again.fit(LABELED, UNLABELED, minutes=0.21, **options) == history
     said_length = {"epochs": 2, "outer_epochs": 1, "steps_per_epoch": 5}
     assert same.fit(LABELED, UNLABELED, **said_length, verbose=0) == history
     for own, other in zip(
