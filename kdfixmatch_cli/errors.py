@@ -22,6 +22,7 @@ _EXPECTED = (ValueError, TypeError, RuntimeError, ImportError, OSError)
 _REMEDIES = {
     "image_size=(height, width)": "--image-size",
     "on_error='skip'": "--on-error skip",
+    "must be None where": "must be left out where",
     "or start over.": "or start over with --restart.",
     "weights=<path of a weights file>": "--weights <path of a weights file>",
     "weights=None": "--weights none",

@@ -1,5 +1,6 @@
 """What options that are left open stand for on this machine."""
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,3 +62,11 @@ def chosen_batch(
         name: left_open[name] if params[name] is None else params[name]
         for name in on_this
     }
+
+
+def chosen_seed(params: Mapping[str, Any], facts: Mapping[str, Any] | None) -> int:
+    """The seed of all parts of a run: given, that it began with, or drawn."""
+    if params["seed"] is not None:
+        return int(params["seed"])
+    kept = None if facts is None else facts["settings"]["seed"]
+    return secrets.randbelow(2**31) if kept is None else int(kept)

@@ -18,7 +18,7 @@ from kdfixmatch_cli import probe as probes
 from kdfixmatch_cli.console import command_line, new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.images import Images, describe, open_images, parse_size
-from kdfixmatch_cli.machine import AUTO, chosen_backbone, chosen_batch
+from kdfixmatch_cli.machine import AUTO, chosen_backbone, chosen_batch, chosen_seed
 from kdfixmatch_cli.output import check_apart, check_parents
 from kdfixmatch_cli.progress import TrainingProgress, duration
 from kdfixmatch_keras import FixMatch, KDFixMatch, backend, baselines, datasets, report
@@ -54,8 +54,9 @@ def train(params: Mapping[str, Any]) -> None:
     goes_on = folder.began and not params["restart"]
     facts = folder.read_facts("output", _OTHER) if goes_on else None
     backbone = chosen_backbone(params, facts)
-    batch = chosen_batch(params, facts)
-    settings = _settings({**params, **batch, "backbone": backbone})
+    chosen = {"backbone": backbone, **chosen_batch(params, facts)}
+    chosen["seed"] = chosen_seed(params, facts)
+    settings = _settings({**params, **chosen})
     model = KDFixMatch(**settings)
     length, minutes = _length(params)
     compared = {name: params[name] for name in ("probe", "supervised")}
@@ -192,13 +193,12 @@ def _measured(
     )
     if minutes is not None:
         batch = {n: getattr(model, n) for n in ("batch_size", "unlabeled_ratio")}
-        options = {"backbone": model.backbone, **batch, **length}
+        options = {"backbone": model.backbone, **batch, **length, "seed": model.seed}
         console.print(
             "The same training on any machine: "
             + " ".join(
                 f"--{name.replace('_', '-')} {value}" for name, value in options.items()
             )
-            + ("" if model.seed is not None else ", and --seed as in run.json")
         )
     return length
 

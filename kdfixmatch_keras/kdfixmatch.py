@@ -63,8 +63,8 @@ class KDFixMatch(ImageClassifier):
             outer network's teacher. `"shrunk"`: half-way between the two, after Ash and
             Adams: what was learned stays within reach, its mistakes are not settled.
         outer_backbone: Another network for the outer stage, as `backbone`, usually a
-            larger one: it teaches, the small one is served. `inner_init` is `"fresh"`
-            then. None for the same.
+            larger one: it teaches, the small one is served. What `pretrained` and
+            `pixels` say of `backbone` is found out of it. Needs `inner_init="fresh"`.
         **settings: The other arguments of `ImageClassifier`: `weights`, `image_size`,
             `batch_size`, `seed` and more. A strict `threshold` of the outer network
             makes few labels that can be trusted wrong.

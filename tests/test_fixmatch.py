@@ -513,6 +513,18 @@ def test_the_loss_of_an_evaluation_is_not_clipped(tiny_student, tiny_images):
     assert np.isfinite(trained["loss"])
 
 
+def test_a_loss_of_ones_own_gets_probabilities(tiny_student, tiny_images):
+    images, labels = tiny_images
+    network = quick(tiny_student())
+    network.compile("sgd", loss="sparse_categorical_crossentropy")
+    scores = network.evaluate(images, labels, verbose=0, return_dict=True)
+    found = network.predict(images, verbose=0)[np.arange(24), labels]
+    penalty = sum(float(ops.convert_to_numpy(x)) for x in network.student.losses)
+    assert scores["loss"] == pytest.approx(-np.log(found).mean() + penalty, rel=1e-4)
+    history = network.fit(images, labels, epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
 @pytest.mark.parametrize("teacher", ["ema", "shared"])
 def test_evaluation_and_prediction_use_the_average(tiny_student, tiny_images, teacher):
     images, labels = tiny_images

@@ -66,8 +66,8 @@ class RandAugment(keras.layers.Layer):
 
     Args:
         num_ops: Number of rounds, at least 1.
-        probability: Of an operation that was drawn to be applied, in [0, 1].
         seed: Non-negative integer, or None for a random seed.
+        probability: Of an operation that was drawn to be applied, in [0, 1].
         **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
@@ -95,8 +95,9 @@ class RandAugment(keras.layers.Layer):
     def __init__(
         self,
         num_ops: int = 2,
-        probability: float = 1.0,
         seed: int | None = None,
+        *,
+        probability: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 
 from kdfixmatch_keras.backbones.family import (
+    SMALLEST_PRETRAINED_SIDE,
     Choice,
     Family,
+    enlarged,
     freeze_batch_norm,
     wrong_file,
 )
@@ -45,6 +47,8 @@ class Applications(Family):
         self, images: Any, choice: Choice, size: Sequence[int] | None = None
     ) -> Any:
         """See `Family`."""
+        if size is None and self.is_pretrained(choice):
+            size = enlarged(images.shape[1:3], SMALLEST_PRETRAINED_SIDE)
         x = preprocessed(choice.backbone, images, size)
         return build(choice, x.shape[1:])(x)
 

@@ -110,10 +110,12 @@ def _rescaled(layer: Any) -> str | None:
 def _normalized(layer: Any) -> str | None:
     if layer.mean is None:
         return None
-    largest = np.max(ops.convert_to_numpy(layer.mean))
-    if largest > 2:
+    mean, variance = (ops.convert_to_numpy(x) for x in (layer.mean, layer.variance))
+    if np.max(mean) > 2:
         return "raw"
-    return "unit_interval" if largest > 0 else None
+    # What lies in [0, 1] has no larger variance for its mean.
+    is_within = np.all(variance <= mean * (1 - mean) + 1e-3)
+    return "unit_interval" if np.min(mean) > 0 and is_within else None
 
 
 def _by_name(name: str) -> str | None:

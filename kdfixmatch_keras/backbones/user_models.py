@@ -63,8 +63,7 @@ class UserModels(Family):
             body = _made(choice, (*(size or images.shape[1:3]), channels))
             choice = choice._replace(backbone=body)
         else:
-            body = keras.models.clone_model(choice.backbone)
-            set_weights(body, choice.backbone.get_weights())
+            body = _copy(choice.backbone)
         pixels = known_pixels(choice)
         if self.is_pretrained(choice):
             freeze_batch_norm(body)
@@ -87,7 +86,14 @@ def _made(choice: Choice, shape: tuple[int, ...]) -> keras.Model:
             "True to train it on with small learning rates, False to train it like a "
             f"new one. Received: pretrained=None, backbone={choice.backbone!r}"
         )
-    return body
+    # It may return the same model each time, whose weights networks must not share.
+    return _copy(body) if choice.pretrained else body
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(model)
+    set_weights(copy, model.get_weights())
+    return copy
 
 
 def known_pixels(choice: Choice) -> str:

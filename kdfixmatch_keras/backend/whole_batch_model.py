@@ -150,7 +150,9 @@ class WholeBatchModel(keras.Model):
     ) -> Any:
         """The loss of plain images: cross-entropy, or what was given to `compile`."""
         if self.has_own_loss():
-            y_pred = y_pred["probabilities"]
+            # Keras also calls it with what it gets for plain images.
+            if isinstance(y_pred, dict):
+                y_pred = y_pred["probabilities"]
             self.accuracy.update_state(y, y_pred, sample_weight)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         # Probabilities would have to be clipped.

@@ -18,7 +18,7 @@ from kdfixmatch_keras.storage.files import standing, written_aside
 from kdfixmatch_keras.storage.integrity import DAMAGED, MAX_EXPANSION, check_expansion
 from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SETTINGS = "settings.json"
 TRUSTED_SET = "trusted.npz"
 NETWORKS = ("outer", "inner")

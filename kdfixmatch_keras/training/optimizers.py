@@ -105,9 +105,9 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
             its state, so that each network gets its own; `"paper"` for that of
             KD-FixMatch's published code, Adam at 7e-5 with decoupled weight decay 5e-4
             (3.5e-8 a step, which in float32 does nothing). None, for a pretrained
-            network: AdamW at 3e-4 with decay 0.05 of kernels, after a tenth of linear
-            warm-up falling to 0 as a cosine; else as FixMatch: `FixMatchSGD` at 0.03
-            with momentum 0.9 and `FixMatchSchedule`.
+            network: AdamW at 3e-4 with decay 0.05 of all but biases and norms, after a
+            tenth of linear warm-up falling to 0 as a cosine; else as FixMatch:
+            `FixMatchSGD` at 0.03 with momentum 0.9 and `FixMatchSchedule`.
         num_steps: Steps that the network will be trained for.
         pretrained: Whether the network starts from trained weights.
 

@@ -43,7 +43,7 @@ _KEEPS = (
     "`run_dir`, `fit` goes on from the last."
 )
 
-_FORMAT = 2
+_FORMAT = 3
 _TRUSTED_SET, _TRUSTED_SET_OF = "trusted.npz", "trusted.sha256"
 _KEPT = 2
 

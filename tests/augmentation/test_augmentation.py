@@ -225,7 +225,7 @@ def test_rand_augment_leaves_drawn_operations_out(probability, monkeypatch):
         lambda shares, scale: keras.ops.reshape(shares + 1, (-1, *shares.shape[2:])),
     )
     images = np.full((1000, 2, 2, 1), 10, "uint8")
-    layer = RandAugment(2, probability, seed=0)
+    layer = RandAugment(2, seed=0, probability=probability)
     views = keras.ops.convert_to_numpy(layer(images, training=True))
     applied = views[:, 0, 0, 0] - 10
     assert (views == views[:, :1, :1]).all()

@@ -164,6 +164,18 @@ def test_pixels_are_what_keras_applications_expects(monkeypatch, name):
     )
 
 
+def test_a_trained_network_sees_small_images_enlarged(monkeypatch):
+    def bare(include_top, weights, input_shape):
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, layers.GlobalMaxPooling2D()(inputs))
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", bare)
+    for weights, side, seen in (("imagenet", 32, 96), (None, 32, 32), (None, 8, 32)):
+        network = build("efficientnetb0", side, weights=weights)
+        shape = network.get_layer("preprocessing").output.shape
+        assert shape == (None, seen, seen, 3)
+
+
 @pytest.mark.parametrize(
     "name, side", [("xception", 71), ("inceptionv3", 75), ("inceptionresnetv2", 75)]
 )
@@ -271,6 +283,16 @@ def test_seed_fixes_the_weights_and_nothing_else(name):
     shapes = [w for w in networks[0] if w.ndim == 4]
     same = [w for w in shapes if w.shape == shapes[-1].shape]
     assert len(same) == 1 or not np.array_equal(same[0], same[1])
+
+
+def test_networks_share_no_weights_of_a_model_that_a_callable_returns(tiny_backbone):
+    model = tiny_backbone((8, 8, 3))
+    first, second = (
+        build(lambda shape: model, pretrained=True, pixels="tf") for _ in range(2)
+    )
+    check_untouched_by_training(first, model)
+    kernel = layers_of(second, layers.Conv2D)[0].get_weights()[0]
+    np.testing.assert_array_equal(kernel, model.get_weights()[0])
 
 
 def test_a_seed_fixes_dropout_that_has_none():

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from kdfixmatch_cli import machine, probe
 from kdfixmatch_cli.app import app
 from kdfixmatch_cli.errors import reported
-from kdfixmatch_cli.machine import chosen_backbone, chosen_batch
+from kdfixmatch_cli.machine import chosen_backbone, chosen_batch, chosen_seed
 from kdfixmatch_keras import KDFixMatch, TrustedSet, backend
 from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.baselines import LinearProbe, frozen_features
@@ -621,6 +621,14 @@ def test_the_batch_fits_the_machine_and_a_run_keeps_it(has_gpu, expected, monkey
     facts = {"settings": {"batch_size": 5, "unlabeled_ratio": 3}}
     assert chosen_batch(params, facts) == facts["settings"]
     assert chosen_batch({**params, "batch_size": 8}, facts)["batch_size"] == 8
+
+
+def test_a_seed_that_is_not_given_is_drawn_once():
+    drawn = {chosen_seed({"seed": None}, None) for _ in range(3)}
+    assert len(drawn) == 3
+    facts = {"settings": {"seed": 11}}
+    assert chosen_seed({"seed": None}, facts) == 11
+    assert chosen_seed({"seed": 5}, facts) == 5
 
 
 def test_auto_is_named_and_kept_with_the_run(photos, trained, monkeypatch):

@@ -359,7 +359,7 @@ def test_changed_identity_is_refused(stopped):
         fit(new_model(), stopped)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"format": 2}', "[]", "\x00"])
+@pytest.mark.parametrize("content", ["", "{}", '{"format": 3}', "[]", "\x00"])
 def test_identity_that_cannot_be_read(tmp_path, content):
     (tmp_path / "identity.json").write_text(content)
     with pytest.raises(ValueError, match="which it cannot read"):
