@@ -7,9 +7,11 @@ import pytest
 import skimage.data
 from keras import layers, ops
 
-from kdfixmatch_keras import backbones
+from kdfixmatch_keras import backbones, baselines
 from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.backbones.efficientnet_lite import read_weights
+from tests.exported import check_exported
+from tests.untraced import untraced
 
 NAMES = [f"efficientnet_lite{number}" for number in range(3)]
 ESPRESSO = 967
@@ -158,3 +160,42 @@ def test_a_saved_network_needs_no_package(monkeypatch, tmp_path, coffee, network
     np.testing.assert_array_equal(
         loaded.predict(images, verbose=0), network.predict(images, verbose=0)
     )
+
+
+def test_a_run_is_stopped_and_gone_on_with(tmp_path, tiny_images):
+    images, labels = tiny_images
+
+    def fit(run_dir=None, stop_at=None):
+        def stop(epoch, logs):
+            if epoch == stop_at:
+                raise KeyboardInterrupt
+
+        model = baselines.Supervised(
+            "efficientnet_lite0", weights=None, embedding_dim=4, batch_size=4, seed=0
+        )
+        with untraced():
+            model.fit(
+                *((images, labels), images),
+                epochs=2,
+                steps_per_epoch=1,
+                callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=stop)],
+                verbose=0,
+                run_dir=run_dir,
+            )
+        return model.network
+
+    whole = fit()
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", stop_at=1)
+    network = fit(tmp_path / "run")
+    for one, other in zip(network.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
+def test_an_exported_network_predicts_the_same(tmp_path, coffee, format):
+    network = backbones.build_network(
+        "efficientnet_lite0", (32, 32, 3), 3, embedding_dim=4, seed=0
+    )
+    check_exported(network, coffee[:, 100:132, 300:332], tmp_path, format)

@@ -8,7 +8,7 @@ from keras import ops
 
 from kdfixmatch_keras import backbones, baselines
 from kdfixmatch_keras.backbones.keras_hub import HubFeatures
-from kdfixmatch_keras.serving.export import export_network
+from tests.exported import check_exported
 from tests.untraced import untraced
 
 # What KerasHub always brings.
@@ -293,24 +293,10 @@ def test_a_run_is_stopped_gone_on_with_and_saved(dino_folder, tmp_path, tiny_ima
 
 @pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
 def test_an_exported_network_predicts_the_same(dino_folder, tmp_path, format):
-    import onnxruntime
-    import tensorflow as tf
-
     network = backbones.build_network(
         f"hub:{dino_folder}", SHAPE, 3, pixels="torch", embedding_dim=4, seed=0
     )
-    expected = ops.convert_to_numpy(ops.softmax(network(images())))
-    path = str(tmp_path / ("network.onnx" if format == "onnx" else "network"))
-    export_network(network, ["a", "b", "c"], path, format)
-    if format == "onnx":
-        session = onnxruntime.InferenceSession(path)
-        (found,) = session.run(["probabilities"], {"images": images()})
-    else:
-        answer = tf.saved_model.load(path).signatures["serving_default"](
-            images=tf.constant(images())
-        )
-        found = answer["probabilities"].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    check_exported(network, images(), tmp_path, format)
 
 
 def test_in_mixed_precision_it_computes_in_half(vit_folder, mixed_precision):
