@@ -64,7 +64,7 @@ def train(params: Mapping[str, Any]) -> None:
         if minutes is not None:
             # What the time came to, which was measured when it began.
             length = {name: facts["fit"][name] for name in length}
-            console.print(f"It keeps the plan that it began with: {length}")
+            console.print(f"It keeps the plan that it began with: {_typed(length)}")
         _compare(facts, settings, length, compared)
         if "finished" in facts:
             console.print(
@@ -194,13 +194,13 @@ def _measured(
     if minutes is not None:
         batch = {n: getattr(model, n) for n in ("batch_size", "unlabeled_ratio")}
         options = {"backbone": model.backbone, **batch, **length, "seed": model.seed}
-        console.print(
-            "The same training on any machine: "
-            + " ".join(
-                f"--{name.replace('_', '-')} {value}" for name, value in options.items()
-            )
-        )
+        console.print(f"The same training on any machine: {_typed(options)}")
     return length
+
+
+def _typed(options: Mapping[str, Any]) -> str:
+    """Options as one would type them."""
+    return " ".join(f"--{n.replace('_', '-')} {v}" for n, v in options.items())
 
 
 def _introduce(images: Images, console: Console) -> None:
