@@ -429,7 +429,7 @@ def test_heuristic_1(networks, tau, size, seed):
         assume(abs(confidence - tau) > 1e-6 or tau == 0.0)
         stands_in = confidence < tau and trusted[index] >= 0
         assert bool(from_trusted[index]) == stands_in
-        assert weight[index] == (1.0 if stands_in else own_weight[index])
+        assert weight[index] == (1.0 if trusted[index] >= 0 else own_weight[index])
         expected = trusted[index] if stands_in else row.index(highest)
         assert labels[index] == expected
 

@@ -21,7 +21,12 @@ from tests.backend import device_runs
 SCRIPT = Path(device_runs.__file__)
 RUNS = {
     "flexmatch": {
-        "settings": {"clustering": "dec", "tau": 0.42, "tau_inner": 0.9},
+        "settings": {
+            "clustering": "dec",
+            "tau": 0.37,
+            "tau_select": 0.36,
+            "tau_inner": 0.9,
+        },
         "fit": {"outer_epochs": 2},
     },
     "adaptive": {
