@@ -131,7 +131,7 @@ def test_parts_are_measured(data):
     assert network == costs.inner
     assert network.step > network.labeled_step > 0
     assert network.prediction > 0 and costs.clustering > 0
-    assert network.start > network.step
+    assert network.start >= 0
     assert network.pixels == 64
 
 
