@@ -129,7 +129,7 @@ def test_parts_are_measured(data):
     costs = timing.measure(new_model(), data, supervised=True)
     network = costs.outer
     assert network == costs.inner
-    assert network.step > network.labeled_step > 0
+    assert network.step > 0 and network.labeled_step > 0
     assert network.prediction > 0 and costs.clustering > 0
     assert network.start >= 0
     assert network.pixels == 64
