@@ -9,6 +9,16 @@ from keras import layers
 L2_PENALTY = 2.5e-4
 
 
+def fan_out() -> keras.initializers.Initializer:
+    """What kernels start from in the references: normal, of variance 2 / fan-out.
+
+    One for each layer, or kernels of one shape would all be the same.
+    """
+    return keras.initializers.VarianceScaling(
+        2.0, mode="fan_out", distribution="untruncated_normal"
+    )
+
+
 def convolution(
     x: Any,
     filters: int,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from kdfixmatch_keras.backbones.convolution import fan_out
 from kdfixmatch_keras.backbones.family import (
     SMALLEST_PRETRAINED_SIDE,
     SMALLEST_SIDE,
@@ -235,7 +236,7 @@ def _block(
         strides,
         padding="same",
         use_bias=False,
-        depthwise_initializer=_initializer(),
+        depthwise_initializer=fan_out(),
         name=f"{name}_depthwise_conv",
     )(x)
     x = _normalized(x, f"{name}_bn1")
@@ -261,17 +262,10 @@ def _convolution(x: Any, filters: int, size: int, strides: int, name: str) -> An
         strides,
         padding="same",
         use_bias=False,
-        kernel_initializer=_initializer(),
+        kernel_initializer=fan_out(),
         name=name,
     )(x)
 
 
 def _normalized(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
-
-
-def _initializer() -> Any:
-    # One for each, or kernels of one shape would all be the same.
-    return keras.initializers.VarianceScaling(
-        2.0, mode="fan_out", distribution="untruncated_normal"
-    )

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import keras
 from keras import layers
 
-from kdfixmatch_keras.backbones.convolution import convolution
+from kdfixmatch_keras.backbones.convolution import convolution, fan_out
 
 
 def wide_resnet_28_2(x: Any) -> Any:
@@ -19,11 +18,7 @@ def wide_resnet_28_2(x: Any) -> Any:
     """
 
     def convolved(y: Any, filters: int, **options: Any) -> Any:
-        # One for each, or kernels of one shape would all be the same.
-        initializer = keras.initializers.VarianceScaling(
-            2.0, mode="fan_out", distribution="untruncated_normal"
-        )
-        return convolution(y, filters, initializer=initializer, **options)
+        return convolution(y, filters, initializer=fan_out(), **options)
 
     def activated(y: Any) -> Any:
         y = layers.BatchNormalization(momentum=0.999)(y)
