@@ -168,6 +168,7 @@ def text_of(cells: Cells, aligned: bool = False) -> str:
         trusted=[name for name in names if name in with_trusted],
         differences=differences,
         aligned=aligned,
+        timed=all("milliseconds" in cell for cell in cells),
     )
 
 

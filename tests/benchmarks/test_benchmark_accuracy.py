@@ -83,7 +83,8 @@ def test_a_finished_cell_is_never_trained_twice(run, tmp_path, monkeypatch, caps
     second = json.loads((tmp_path / "results.json").read_text())
     assert {cell["method"] for cell in second["cells"]} == {"supervised", "fixmatch"}
     assert cell in second["cells"]
-    assert "| FixMatch, equal steps | " in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "| FixMatch, equal steps | " in table and "| ms an image |" in table
     assert (
         "--methods fixmatch supervised --backbone small_cnn --weights none "
         "--batch-size 2 --unlabeled-ratio 3 --epochs 1 --outer-epochs 1 "
@@ -359,7 +360,7 @@ def test_a_shared_outer_network_changes_no_figure(results):
         assert len(task.trained) == 1
         model = KDFixMatch(**task.settings, tau_select=0.0, clustering=None)
         task.fit(model, 2)
-    assert result["accuracy"] == task.accuracy(model)
+    assert result["accuracy"] == task.test(model)["accuracy"]
     assert result["image_passes"] == model.image_passes
     assert result["trusted_coverage"] == 1.0
     assert 0 < result["trusted_precision"] < 1
