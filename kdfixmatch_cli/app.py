@@ -296,6 +296,14 @@ def train(
         str,
         _option("What the inner network starts from: shrunk, fresh or outer.", METHOD),
     ] = "shrunk",
+    finetune: Annotated[
+        str,
+        _option(
+            "What is trained: all layers, or the head on stored features of the "
+            "backbone, which takes less time and learns less.",
+            NETWORK,
+        ),
+    ] = "all",
     outer_backbone: Annotated[
         str | None,
         _option(

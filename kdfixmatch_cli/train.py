@@ -178,7 +178,7 @@ def _measured(
         besides = (2 + supervised) * len(images.test.images) * costs.inner.prediction
     if probes.is_wanted(compared, model):
         besides += probes.seconds(costs, images)
-    costs = replace(costs, besides=besides)
+    costs = replace(costs, besides=costs.besides + besides)
     if minutes is not None:
         left = minutes - (time.monotonic() - started) / 60
         length = vars(costs.length_within(left, data, supervised=supervised))

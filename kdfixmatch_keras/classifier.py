@@ -29,6 +29,9 @@ from kdfixmatch_keras.training.optimizers import build_optimizer
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
 
+# Which layers are trained.
+FINETUNE = ("all", "head")
+
 
 class Settings(TypedDict, total=False):
     """The arguments that all methods share, for editors and type checkers."""
@@ -36,6 +39,7 @@ class Settings(TypedDict, total=False):
     weights: Any
     pretrained: bool | None
     pixels: str | None
+    finetune: str
     image_size: Sequence[int] | None
     embedding_dim: int | None
     tau: float
@@ -73,6 +77,10 @@ class ImageClassifier:
         pixels: Range of the pixels that a model of your own expects: `"tf"` ([-1, 1]),
             `"raw"` ([0, 255]), `"unit_interval"` ([0, 1]), `"torch"` or `"caffe"`; None
             finds out, or asks for it where a trained model does not tell.
+        finetune: `"all"` layers; or the `"head"`, which takes a pretrained network that
+            stays as it is: it sees each image five times, as it is, in a weak and in
+            three strong views, and the layers after it are trained on those features,
+            which the disk keeps, 5 bytes each for an image.
         image_size: `(H, W)` to which images are resized; None keeps their own.
         embedding_dim: Size of the embedding, a layer before the logits; None for the
             features of the backbone themselves, as FixMatch has them.
@@ -117,6 +125,7 @@ class ImageClassifier:
         weights: Any = "imagenet",
         pretrained: bool | None = None,
         pixels: str | None = None,
+        finetune: str = "all",
         image_size: Sequence[int] | None = None,
         embedding_dim: int | None = 256,
         tau: float = 0.95,
@@ -138,6 +147,14 @@ class ImageClassifier:
         self.weights = weights
         self.pretrained = pretrained
         self.pixels = pixels
+        self.finetune = validation.check_choice("finetune", finetune, FINETUNE)
+        if finetune == "head" and not backbones.is_pretrained(
+            backbone, weights, pretrained
+        ):
+            raise ValueError(
+                '`finetune` must be "all" where the backbone has random weights, whose '
+                "features mean nothing. Received: finetune='head'"
+            )
         self.image_size = check_image_size(image_size)
         self.embedding_dim = validation.check_count("embedding_dim", embedding_dim)
         self.tau = validation.check_fraction("tau", tau)
@@ -203,6 +220,11 @@ class ImageClassifier:
     def check_devices(self) -> None:
         """Checks that a training can run on the devices that it would run on."""
         devices.check(self.batch_size)
+        if self.finetune == "head" and devices.sharing().devices > 1:
+            raise ValueError(
+                '`finetune` must be "all" on several devices, as a head is trained on '
+                "one. Received: finetune='head'"
+            )
         devices.check_replicas(resolve_precision(self.mixed_precision), self.optimizer)
 
     def new_session(self, data: TrainingData, plan: Plan) -> Session:
@@ -214,6 +236,7 @@ class ImageClassifier:
             batch_size=self.batch_size,
             unlabeled_ratio=self.unlabeled_ratio,
             optimizer=self.optimizer,
+            finetune=self.finetune,
         )
 
     @contextlib.contextmanager

@@ -205,7 +205,8 @@ class FixMatch(WholeBatchModel):
 
     def weak_view(self, images: Any, training: bool) -> Any:
         """`alpha(images)`, uint8 `(n, H, W, C)`."""
-        views = self.weak_augmentation(images, training=training)
+        # Some layers of Keras write into what they are given on PyTorch.
+        views = self.weak_augmentation(ops.copy(images), training=training)
         return to_uint8(views, images, "weak_augmentation")
 
     def strong_view(self, images: Any, training: bool) -> Any:

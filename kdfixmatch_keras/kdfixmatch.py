@@ -50,8 +50,7 @@ class KDFixMatch(ImageClassifier):
             logits. The outer network uses cross-entropy.
         clustering: `"dec"`, `"kmeans"`, `"spectral"`, an object with
             `fit_predict(embeddings)`, or None to trust whatever is confident.
-        assignment: `"hungarian"` or `"majority"`, how clusters get their class; see
-            `TrustedSetBuilder`.
+        assignment: `"hungarian"` or `"majority"`; see `TrustedSetBuilder`.
         clusters_per_class: Clusters for each class, at least 1. With more than one,
             `assignment` should be `"majority"`: those that the Hungarian assignment
             leaves over name no class. A clustering object has its own number.
@@ -62,9 +61,9 @@ class KDFixMatch(ImageClassifier):
             started from, `weights` or random ones, as in the paper. `"outer"`: the
             outer network's teacher. `"shrunk"`: half-way between the two, after Ash and
             Adams: what was learned stays within reach, its mistakes are not settled.
-        outer_backbone: Another network for the outer stage, as `backbone`, usually a
-            larger one: it teaches, the small one is served. What `pretrained` and
-            `pixels` say of `backbone` is found out of it. Needs `inner_init="fresh"`.
+        outer_backbone: Another, usually larger network for the outer stage: it teaches,
+            the small one is served. What `pretrained` and `pixels` say of `backbone` is
+            found out of it. Needs `inner_init="fresh"` and `finetune="all"`.
         **settings: The other arguments of `ImageClassifier`: `weights`, `image_size`,
             `batch_size`, `seed` and more. A strict `threshold` of the outer network
             makes few labels that can be trusted wrong.
@@ -76,8 +75,7 @@ class KDFixMatch(ImageClassifier):
             labels)` train its student on more labels, and its teacher follows.
         trusted_set: `TrustedSet`, or None.
         history: `{"outer" | "inner": {metric: [per epoch]}}`.
-        unlabeled_names: File names of the unlabeled images, in the order of their
-            indices, where they came from a folder; else None.
+        unlabeled_names: File names of the unlabeled images by index, or None.
 
     Raises:
         ValueError: An argument is out of range, or a name is unknown.
@@ -121,7 +119,9 @@ class KDFixMatch(ImageClassifier):
         )
         self.trusted_until = validation.check_fraction("trusted_until", trusted_until)
         self.inner_init = validation.check_choice("inner_init", inner_init, INNER_INITS)
-        self.outer_backbone = check_outer(outer_backbone, self.weights, inner_init)
+        self.outer_backbone = check_outer(
+            outer_backbone, self.weights, inner_init, self.finetune
+        )
         # `Any`, or every user of a type checker would have to rule out None.
         self.outer: Any = None
         self.inner: Any = None
@@ -165,8 +165,7 @@ class KDFixMatch(ImageClassifier):
                 `CSVLogger` appends, `TensorBoard` has a folder a stage in `log_dir`.
             verbose: As in `keras.Model.fit`; 0 is silent.
             outer: A network trained before, such as `baselines.FixMatch(...).network`,
-                in place of the first step. It must be of the same architecture, unless
-                `inner_init` is `"fresh"`.
+                in place of the first step; alike, unless `inner_init` is `"fresh"`.
             run_dir: Folder that keeps the state of the training after each epoch.
                 Stopped at any moment and called again with the same arguments and
                 images, `fit` goes on and ends with the same bits. What callbacks
@@ -206,7 +205,9 @@ class KDFixMatch(ImageClassifier):
         plan = timing.in_steps(self, plan, data)
         if outer is not None:
             own = self.new_inner(data, self.seed).student
-            check_given_outer(student_of("outer", outer), own, self.inner_init)
+            check_given_outer(
+                student_of("outer", outer), own, self.inner_init, self.finetune
+            )
         of_fit = {"outer_epochs": plan.outer_epochs, "outer": outer}
         with self.training(data, plan, **of_fit) as training:
             self.unlabeled_names = data.unlabeled.names

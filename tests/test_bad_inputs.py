@@ -101,6 +101,13 @@ CONSTRUCTOR_ROWS = [
         "`inner_init` must be 'fresh' where `outer_backbone` is given, as the weights "
         "of both networks differ. Received: inner_init='shrunk'",
     ),
+    ("finetune", "haed", "Received: finetune='haed'. Did you mean 'head'?"),
+    (
+        "finetune",
+        "head",
+        '`finetune` must be "all" where the backbone has random weights, whose '
+        "features mean nothing. Received: finetune='head'",
+    ),
     ("outer_backbone", "smal_cnn", "Received: outer_backbone='smal_cnn'. Did you mean"),
     (
         "mixed_precision",

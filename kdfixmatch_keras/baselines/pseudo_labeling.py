@@ -1,7 +1,6 @@
 """What methods have in common that label images between two trainings."""
 
 import warnings
-from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from kdfixmatch_keras import fixmatch
 from kdfixmatch_keras.baselines.baseline import Baseline
 from kdfixmatch_keras.classifier import Settings
-from kdfixmatch_keras.sources import SubsetSource
 from kdfixmatch_keras.training.session import Session
 
 
@@ -50,16 +48,16 @@ class PseudoLabeling(Baseline):
             labels: int32 `(N,)`, labels of the unlabeled images.
             rows: int64 `(n,)`, which unlabeled images are used, repeats allowed.
         """
-        data, trusted_labels = training.data, None
-        if labels is not None and rows is not None and len(rows):
-            data = replace(data, unlabeled=SubsetSource(data.unlabeled, rows))
+        if labels is None or rows is None or not len(rows):
+            rows = trusted_labels = None
+        else:
             trusted_labels = labels[rows]
         self.history[stage] = training.fit(
             network,
             training.plan.epochs,
-            data=data,
+            rows=rows,
             trusted_labels=trusted_labels,
-            labels_only=trusted_labels is None,
+            labels_only=rows is None,
         )
         self.networks[stage] = network
 

@@ -23,8 +23,8 @@ SETTINGS = "settings.json"
 TRUSTED_SET = "trusted.npz"
 NETWORKS = ("outer", "inner")
 MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
-# Arguments that say of what networks are made.
-_NETWORK = ("backbone", "weights", "pretrained", "pixels", "outer_backbone")
+# Arguments that say of what networks are made, and what of them is trained.
+_NETWORK = ("backbone", "weights", "pretrained", "pixels", "finetune", "outer_backbone")
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
 

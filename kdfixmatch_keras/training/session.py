@@ -3,9 +3,11 @@
 import contextlib
 import json
 import secrets
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend import devices, processes
 from kdfixmatch_keras.checks import memory, validation
 from kdfixmatch_keras.serving import prediction
+from kdfixmatch_keras.sources import SubsetSource
 from kdfixmatch_keras.training import callbacks as stage_callbacks
-from kdfixmatch_keras.training import run_state
+from kdfixmatch_keras.training import run_state, stored_features
 from kdfixmatch_keras.training.batches import (
     FixMatchBatches,
     passes_per_batch,
@@ -40,13 +43,14 @@ class Session:
         batch_size: Labeled images in a batch, `B`.
         unlabeled_ratio: Unlabeled images for each labeled one, `mu`.
         optimizer: See `training.optimizers`.
+        finetune: `"all"` layers, or the `"head"` on stored features of the backbone.
 
     Attributes:
         state: Where the training is kept, or None.
         steps_per_epoch: Batches in an epoch.
         image_passes: What it has cost until now: how often an image went forward
             through a network, to train (which counts three times, for the way back),
-            for a teacher's target or to be labeled.
+            for a teacher's target, to be labeled or to be stored as features.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Session:
         batch_size: int,
         unlabeled_ratio: int,
         optimizer: Any,
+        finetune: str = "all",
     ) -> None:
         self.data = data
         self.plan = plan
@@ -65,6 +70,7 @@ class Session:
         self.batch_size = batch_size
         self.unlabeled_ratio = unlabeled_ratio
         self.optimizer = optimizer
+        self.finetune = finetune
         self.steps_per_epoch = plan.steps_per_epoch or steps_of_one_pass(
             len(data.unlabeled), batch_size, unlabeled_ratio
         )
@@ -72,11 +78,19 @@ class Session:
         self.state: RunState | None = None
         # Whether a part of it has been logged, by this call of `fit` or an earlier one.
         self._is_logged = False
+        self._store: stored_features.FeatureStore | None = None
+        # Where features are stored if nothing else is kept.
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def go_on(self, state: RunState) -> None:
         """Goes on with what is kept, and keeps what follows."""
         self.state, self.seed = state, state.seed
         self._is_logged = not state.is_new
+
+    def close(self) -> None:
+        """Removes what was on disk for this training alone."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def fit(
         self,
@@ -84,7 +98,7 @@ class Session:
         epochs: int,
         *,
         stage: str | None = None,
-        data: TrainingData | None = None,
+        rows: np.ndarray | None = None,
         trusted_labels: np.ndarray | None = None,
         trusted_until: float = 1.0,
         labels_only: bool = False,
@@ -95,7 +109,7 @@ class Session:
             network: A `FixMatch` network.
             epochs: Epochs of its training.
             stage: Whose callbacks are called, of a method with stages.
-            data: What it trains on in place of all images.
+            rows: int64 `(N,)`, which unlabeled images it trains on; None for all.
             trusted_labels: int32 `(N,)`, -1 where there is none; or None.
             trusted_until: For which share of the steps trusted labels are shown.
             labels_only: Whether to leave the unlabeled images out.
@@ -110,20 +124,38 @@ class Session:
             UserWarning: The network learns nothing from the unlabeled images, takes
                 them all for one class, or is no better than chance.
         """
-        data = data or self.data
         steps = epochs * self.steps_per_epoch
-        sharing = devices.sharing(network)
+        trained, data = network, self.data
+        if self.finetune == "head":
+            store = self._stored(network)
+            trained, data = store.head_of(network), store.data(labels_only)
+        unlabeled = (
+            data.unlabeled if rows is None else SubsetSource(data.unlabeled, rows)
+        )
         batches = FixMatchBatches(
             data.labeled,
-            None if labels_only else data.unlabeled,
+            None if labels_only else unlabeled,
             trusted_labels,
             batch_size=self.batch_size,
             unlabeled_ratio=self.unlabeled_ratio,
             steps_per_epoch=self.steps_per_epoch,
             seed=self._seed_of_batches(network),
             trusted_steps=round(trusted_until * steps),
-            sharing=sharing,
+            sharing=devices.sharing(network),
         )
+        self._compile(trained, steps)
+        if trained is network:
+            seen = 0 if labels_only else batches.unlabeled_batch_size
+            passes = passes_per_batch(network, self.batch_size, seen)
+            self.image_passes += steps * passes
+        history = self._train(trained, data, batches, epochs, stage)
+        if trained is not network:
+            stored_features.take_over(network, trained)
+            # As after a training of all layers: it can be evaluated and trained on.
+            self._compile(network, steps)
+        return history
+
+    def _compile(self, network: Any, steps: int) -> None:
         network.compile(
             optimizer=build_optimizer(
                 self.optimizer, steps, pretrained=network.is_pretrained
@@ -131,10 +163,16 @@ class Session:
         )
         # A step that creates variables is traced a second time by TensorFlow.
         network.optimizer.build(network.trainable_variables)
-        unlabeled = 0 if labels_only else batches.unlabeled_batch_size
-        self.image_passes += steps * passes_per_batch(
-            network, self.batch_size, unlabeled
-        )
+
+    def _train(
+        self,
+        network: Any,
+        data: TrainingData,
+        batches: FixMatchBatches,
+        epochs: int,
+        stage: str | None,
+    ) -> dict[str, list[float]]:
+        """Trains what has been compiled, or goes on; see `fit`."""
         done, history, finished = self._restored(network)
         if finished:
             return history
@@ -158,7 +196,9 @@ class Session:
                 if data.validation is None
                 else backend.feed(
                     prediction.ImageBatches(
-                        data.validation.images, data.validation.labels, sharing=sharing
+                        data.validation.images,
+                        data.validation.labels,
+                        sharing=batches.sharing,
                     )
                 ),
                 # Before callbacks that could evaluate or write what has diverged.
@@ -170,6 +210,22 @@ class Session:
             name: [*history.get(name, []), *map(float, values)]
             for name, values in added.history.items()
         }
+
+    def _stored(self, network: Any) -> stored_features.FeatureStore:
+        """The features of the images in the frozen backbone of `network`."""
+        if self._store is None:
+            if self.state is not None:
+                folder = self.state.folder
+            else:
+                self._scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+                folder = Path(self._scratch.name)
+            self._store = stored_features.FeatureStore(
+                folder, network, self.data, self.once, self._count
+            )
+        return self._store
+
+    def _count(self, passes: int) -> None:
+        self.image_passes += passes
 
     def label(self, network: Any, verbose: Any = 0) -> tuple[np.ndarray, np.ndarray]:
         """Labels and embeds every unlabeled image once, in index order, as it is.
@@ -188,11 +244,14 @@ class Session:
             f"{dimensions:,} dimensions",
             "A smaller `embedding_dim` or `image_size` needs less.",
         ):
-            found = prediction.probabilities_and_embeddings(
+            if self.finetune == "head":
+                store = self._stored(network)
+                network, unlabeled = store.head_of(network), store.data().unlabeled
+            else:
+                self.image_passes += len(unlabeled)
+            return prediction.probabilities_and_embeddings(
                 network, unlabeled, verbose=verbose
             )
-        self.image_passes += len(unlabeled)
-        return found
 
     def select_once(
         self,
@@ -213,7 +272,8 @@ class Session:
         kept = None if self.state is None else self.state.load_trusted_set()
         processes.check_same("trusted sets", kept is not None, processes.ONE_FOLDER)
         if kept is not None:
-            self.image_passes += len(self.data.unlabeled)
+            if self.finetune == "all":
+                self.image_passes += len(self.data.unlabeled)
             return kept
         self.plan.say("Trusted set: labeling the unlabeled images")
         probabilities, embeddings = self.label(network, self.plan.verbose)
@@ -296,6 +356,7 @@ def opened(
     if run_dir is not None:
         kept = "it goes on from the last epoch that `run_dir` keeps"
     with contextlib.ExitStack() as stack:
+        stack.callback(session.close)
         stack.enter_context(
             processes.ending_together(f"Start all of them again: {kept}.")
         )

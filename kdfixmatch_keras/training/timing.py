@@ -1,5 +1,6 @@
 """How long a training takes on this machine, and how much of it fits into minutes."""
 
+import contextlib
 import copy
 import statistics
 import time
@@ -16,7 +17,7 @@ from kdfixmatch_keras.backend import processes
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import SubsetSource
-from kdfixmatch_keras.training import run_state
+from kdfixmatch_keras.training import run_state, stored_features
 from kdfixmatch_keras.training.data import TrainingData
 from kdfixmatch_keras.training.plan import Plan, default_outer_epochs
 
@@ -175,12 +176,20 @@ def measure(model: Any, data: TrainingData, *, supervised: bool = False) -> Cost
         supervised: Whether to measure steps on labeled images alone, too.
     """
     outer = model.new_outer(data, model.seed)
+    clustering_seconds = _clustering_seconds(model, data, outer)
+    images, besides = data.unlabeled, 0.0
+    if model.finetune == "head":
+        # Before the first step features are stored, here of a few images.
+        rows = np.arange(min(IMAGES, len(images)))
+        data = replace(data, unlabeled=SubsetSource(images, rows))
     outer_costs = inner_costs = _measure_network(model, data, outer, supervised)
     if model.outer_backbone is not None:
         inner = model.new_inner(data, model.seed)
         inner_costs = _measure_network(model, data, inner, supervised)
-    clustering_seconds = _clustering_seconds(model, data, outer)
-    return Costs(outer_costs, inner_costs, clustering_seconds)
+    if model.finetune == "head":
+        views = stored_features.VIEWS * (len(images) + len(data.labeled.images))
+        besides = outer_costs.prediction * views
+    return Costs(outer_costs, inner_costs, clustering_seconds, besides)
 
 
 def _measure_network(
@@ -218,7 +227,8 @@ def _measure_steps(
     with warnings.catch_warnings():
         # So few steps say nothing about the training.
         warnings.simplefilter("ignore", UserWarning)
-        session.fit(network, plan.epochs, **options)
+        with contextlib.closing(session):
+            session.fit(network, plan.epochs, **options)
     first, *others = clock.seconds
     step = statistics.median(others)
     return max(first - step, 0.0), step

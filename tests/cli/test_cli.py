@@ -561,7 +561,8 @@ def test_every_option_reaches_the_model(photos, tmp_path):
         name: parameter.default
         for name, parameter in inspect.signature(KDFixMatch).parameters.items()
     }
-    assert changed.keys() == defaults.keys()
+    # The head of random weights is not trained.
+    assert changed.keys() == defaults.keys() - {"finetune"}
     assert all(changed[name] != defaults[name] for name in changed)
     words = []
     for name, value in changed.items():
@@ -570,13 +571,15 @@ def test_every_option_reaches_the_model(photos, tmp_path):
             continue
         typed = {"image_size": "10x12"}.get(name, value)
         words += [f"--{name.replace('_', '-')}", "none" if typed is None else typed]
+    options = ("train", "--labeled", photos / "labeled", "--unlabeled")
+    options += (photos / "unlabeled", "--epochs", "1", "--steps-per-epoch", "1")
+    options += ("--output", tmp_path / "run", "--no-supervised", *words)
+    refused = invoke(*options, "--finetune", "head")
+    assert '`--finetune` must be "all" where' in refused.stderr
     with untraced():
-        invoke_well(
-            *("train", "--labeled", photos / "labeled", "--unlabeled"),
-            *(photos / "unlabeled", "--output", tmp_path / "run", *words),
-            *("--epochs", "1", "--steps-per-epoch", "1", "--no-supervised"),
-        )
+        invoke_well(*options)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    changed["finetune"] = "all"
     assert facts["settings"] == changed
     model = KDFixMatch.load(tmp_path / "run" / "model")
     changed["image_size"] = (10, 12)
