@@ -214,9 +214,9 @@ FIT_ROWS = [
     (
         lambda g: fit((IMAGES / 255, LABELS)),
         ValueError,
-        "`labeled` must hold uint8 images. Received: dtype=float64. Pixels in [0, 1] "
-        "are "
-        'converted by `(images * 255).round().astype("uint8")`.',
+        "`labeled` must hold uint8 images. Received: dtype=float64, pixels from 0 to "
+        "1. Pixels in [0, 1] are converted by `(images * 255).round().clip(0, 255)"
+        '.astype("uint8")`.',
     ),
     (
         lambda g: fit((IMAGES.transpose(0, 3, 1, 2), LABELS)),
@@ -412,9 +412,39 @@ ROWS = [
     ),
     (
         "ImageClassifier.predict",
-        lambda g: g.model.predict(IMAGES / 255),
+        lambda g: g.model.predict(IMAGES.astype("float32")),
         ValueError,
-        "`images` must hold uint8 images. Received: dtype=float64. Pixels in [0, 1]",
+        "`images` must hold uint8 images. Received: dtype=float32, pixels from 0 to "
+        "255. Pixels in [0, 255] are converted by `images.round().clip(0, 255)",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(IMAGES[0]),
+        ValueError,
+        "Received: shape=(8, 8, 3), which looks like one image of shape (height, "
+        "width, channels): pass `image[None]`. If it is 8 gray images, pass "
+        "`images[..., None]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(IMAGES[0, ..., :1]),
+        ValueError,
+        "Received: shape=(8, 8, 1), which looks like one image of shape (height, "
+        "width, channels): pass `image[None]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(IMAGES[0].transpose(2, 0, 1)),
+        ValueError,
+        "Received: shape=(3, 8, 8), which looks like one image of shape (channels, "
+        "height, width): pass `image.transpose(1, 2, 0)[None]`. If it is 3 gray ",
+    ),
+    (
+        "ImageClassifier.evaluate",
+        lambda g: g.model.evaluate(IMAGES[0], 2),
+        ValueError,
+        "`images` must hold images of shape (N, H, W) or (N, H, W, C). Received: "
+        "shape=(8, 8, 3), which looks like one image",
     ),
     (
         "ImageClassifier.predict",

@@ -3,7 +3,8 @@
 TensorFlow is not imported: whoever passes a dataset has done so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,18 @@ import numpy.typing as npt
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import integer_labels
+from kdfixmatch_keras.sources.pixel_ranges import code_of_map, not_uint8
 from kdfixmatch_keras.sources.pixels import (
     Images,
     check_channels,
     check_image_size,
-    check_uint8,
     conform,
 )
 from kdfixmatch_keras.sources.spool import Reading, Spool
 
 _INFINITE = -1  # tf.data.INFINITE_CARDINALITY
+# Elements whose pixels are looked at to tell their range, where they are not uint8.
+_LOOKED_AT = 32
 
 
 def is_dataset(data: object) -> bool:
@@ -83,16 +86,22 @@ def spool_dataset(
             f"type={type(dataset).__name__}"
         )
     length = _finite_length(dataset, argument)
-    _check_structure(dataset.element_spec, labeled, argument)
+    spec = dataset.element_spec
+    _check_structure(spec, labeled, argument)
+    _check_no_text(spec, labeled, argument)
     labels: list[npt.NDArray[np.int64]] = []
     endless = "" if length else " If the dataset never ends, add `.take(count)`."
     spool = Spool(memory_bytes, endless)
     reading = Reading(spool, length, argument)
     shape: tuple[int, int, int] | None = None
+    elements = iter(dataset)
     try:
-        for element in dataset:
+        for element in elements:
             image, label = _image_and_label(element, labeled)
-            images = _as_batch(np.asarray(image), spool.num_images, argument)
+            images = _as_batch(np.asarray(image), spool.num_images, argument, spec)
+            if images.dtype != np.uint8:
+                more = _some_images(elements, labeled)
+                raise not_uint8([images, *more], argument, spec)
             if len(images):
                 if shape is None:
                     shape = (*(size or images.shape[1:3]), channels or images.shape[3])
@@ -147,6 +156,30 @@ def _check_structure(spec: Any, labeled: bool, argument: str) -> None:
         )
 
 
+def _check_no_text(spec: Any, labeled: bool, argument: str) -> None:
+    """Refuses names of files, and files that have not been decoded."""
+    image, _ = _image_and_label(spec, labeled)
+    if getattr(getattr(image, "dtype", None), "name", None) != "string":
+        return
+    decoded = "tf.io.decode_image({0}, channels=3, expand_animations=False)"
+    names = decoded.replace("{0}", "tf.io.read_file({0})")
+    raise ValueError(
+        f"`{argument}` must be a dataset of images. Received: a dataset of strings. Of "
+        f"names of files, pass the folder, or a list"
+        f"{' as (paths, labels)' if labeled else ''}; or read them with "
+        f"`{code_of_map(names, spec)}`. Files that have been read are decoded with "
+        f"`{code_of_map(decoded, spec)}`."
+    )
+
+
+def _some_images(elements: Iterator[Any], labeled: bool) -> list[npt.NDArray[Any]]:
+    """Images of the next elements, as they are."""
+    return [
+        np.asarray(_image_and_label(element, labeled)[0])
+        for element in islice(elements, _LOOKED_AT)
+    ]
+
+
 def _image_and_label(element: Any, labeled: bool) -> tuple[Any, Any]:
     if isinstance(element, Mapping):
         return element["image"], element["label"] if labeled else None
@@ -155,19 +188,23 @@ def _image_and_label(element: Any, labeled: bool) -> tuple[Any, Any]:
     return element, None
 
 
-def _as_batch(images: npt.NDArray[Any], start: int, argument: str) -> Images:
-    """Checks the images of one element and views them as (b, h, w, 1 or 3)."""
+def _as_batch(images: npt.NDArray[Any], start: int, argument: str, spec: Any) -> Images:
+    """Checks the shape of one element and views it as (b, h, w, 1 or 3)."""
     shape = images.shape
     if images.ndim == 3:
         images = images[np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in shape[-3:]:
+        code = code_of_map("{0}[..., tf.newaxis]", spec)
+        remedy = f"A channel axis is added with `{code}`"
+        if images.ndim == 4 and images.shape[1] in (1, 3, 4):
+            axes = [1, 2, 0] if len(shape) == 3 else [0, 2, 3, 1]
+            code = code_of_map(f"tf.transpose({{0}}, {axes})", spec)
+            remedy += f", channels that are first are moved last with `{code}`"
         raise ValueError(
             f"`{argument}` must be a dataset of images of shape (h, w, c), or of "
             f"batches (b, h, w, c), with 1, 3 or 4 channels. Received: shape={shape} "
-            f"at image {start}. A channel axis is added with "
-            "`.map(lambda image: image[..., tf.newaxis])`."
+            f"at image {start}. {remedy}."
         )
-    check_uint8(images, argument)
     return images[..., :3]
 
 

@@ -103,6 +103,30 @@ ROWS = [
     ),
     (
         "sources.unlabeled_source",
+        lambda g: sources.unlabeled_source(dataset(["a.jpg", "b.jpg"])),
+        ValueError,
+        "`unlabeled` must be a dataset of images. Received: a dataset of strings. Of "
+        "names of files, pass the folder, or a list; or read them with `.map(lambda "
+        "image: tf.io.decode_image(tf.io.read_file(image), channels=3, ",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: sources.labeled_source(
+            dataset({"image": ["a.jpg", "b.jpg"], "label": [0, 1]}).batch(2)
+        ),
+        ValueError,
+        "pass the folder, or a list as (paths, labels); or read them with `.map(lambda "
+        'data: {{**data, "image": tf.io.decode_image(',
+    ),
+    (
+        "sources.unlabeled_source",
+        lambda g: sources.unlabeled_source(dataset(IMAGES.transpose(0, 3, 1, 2))),
+        ValueError,
+        "channels that are first are moved last with `.map(lambda image: "
+        "tf.transpose(image, [1, 2, 0]))`.",
+    ),
+    (
+        "sources.unlabeled_source",
         lambda g: sources.unlabeled_source(array_source(), (4, 4)),
         ValueError,
         "Received: 12 of shape (8, 8, 3). Pass image_size and channels when the source",
