@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.sources.brightness import check_bright
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     PathLike,
@@ -94,6 +95,8 @@ def split_folder(
         on_error=on_error,
         argument=folder_argument,
     )
+    check_bright(images, file_argument)
+    check_bright(unlabeled, folder_argument)
     class_names = sorted(set(labels))
     number = {name: index for index, name in enumerate(class_names)}
     label_of = dict(zip(files, labels, strict=True))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
+from kdfixmatch_keras.sources.brightness import check_bright
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
@@ -124,6 +125,7 @@ def labeled_source(
             f"LabeledImages. Received: type={_type(data)}"
         )
     names = check_classes(labels, names, argument)
+    check_bright(images, argument)
     return LabeledImages(images, labels.astype(np.int32), names)
 
 
@@ -168,10 +170,11 @@ def unlabeled_source(
                 "image_size and channels when the source is made."
             )
         return data
+    source: ImageSource
     if isinstance(data, np.ndarray):
-        return ArraySource(data, image_size, channels, argument=argument)
-    if isinstance(data, (str, os.PathLike)):
-        return FolderSource(
+        source = ArraySource(data, image_size, channels, argument=argument)
+    elif isinstance(data, (str, os.PathLike)):
+        source = FolderSource(
             data,
             image_size,
             channels,
@@ -179,14 +182,16 @@ def unlabeled_source(
             read_once=read_once,
             argument=argument,
         )
-    if is_dataset(data):
+    elif is_dataset(data):
         source, _ = spool_dataset(data, False, image_size, channels, argument=argument)
-        return source
-    raise TypeError(
-        f"`{argument}` must be a NumPy array or memmap of images, a tf.data.Dataset "
-        "of images, the path of a folder, or an ImageSource. Received: "
-        f"type={_type(data)}"
-    )
+    else:
+        raise TypeError(
+            f"`{argument}` must be a NumPy array or memmap of images, a "
+            "tf.data.Dataset of images, the path of a folder, or an ImageSource. "
+            f"Received: type={_type(data)}"
+        )
+    check_bright(source, argument, is_predicted=read_once)
+    return source
 
 
 def _checked_labeled_images(
@@ -259,6 +264,7 @@ def _labeled_folder(
     # Before the images are decoded, which can take long; then those that could be.
     numbered(files)
     images = FolderSource(files, root=folder, argument=argument, **reading)
+    check_bright(images, argument)
     labels = numbered(images.files)
     return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
 

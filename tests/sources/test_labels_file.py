@@ -13,11 +13,11 @@ NAMES = ["a.png", "b c.png", "sub/d.png", "é.png", "x,y.png", "e.png", "f.png"]
 
 @pytest.fixture
 def photos(tmp_path):
-    """Images whose pixels all have the value of their position in `NAMES`."""
+    """Images whose pixels all have 20 times their position in `NAMES` as value."""
     folder = tmp_path / "photos"
     for value, name in enumerate(NAMES):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / name)
+        Image.fromarray(np.full((4, 4), 20 * value, np.uint8)).save(folder / name)
     return folder
 
 
@@ -36,12 +36,12 @@ def test_named_files_are_labeled_and_all_others_are_not(photos, encoding, newlin
     path = write(photos, GOOD.replace("\n", newline), encoding)
     labeled, unlabeled = split_folder(photos, path)
     assert labeled.class_names == ["bad", "ok"]
-    # Image by image: its value is its position in NAMES.
+    # Image by image: its value tells its position in NAMES.
     values = labeled.images[np.arange(4)][:, 0, 0, 0].tolist()
-    assert [NAMES[value] for value in values] == NAMES[1:5]
+    assert [NAMES[value // 20] for value in values] == NAMES[1:5]
     assert labeled.labels.tolist() == [1, 0, 1, 0]
     assert unlabeled.names == ["a.png", "e.png", "f.png"]
-    assert unlabeled[np.arange(3)][:, 0, 0, 0].tolist() == [0, 5, 6]
+    assert unlabeled[np.arange(3)][:, 0, 0, 0].tolist() == [0, 100, 120]
 
 
 def test_absolute_paths_and_blank_lines(photos):
@@ -62,7 +62,7 @@ def test_a_relative_folder_and_absolute_paths(photos, monkeypatch):
     text = f"file,label\n{photos / 'a.png'},x\nb c.png,x\ne.png,y\nf.png,y\n"
     labeled, unlabeled = split_folder("photos", write(photos, text))
     assert labeled.images.names == ["a.png", "b c.png", "e.png", "f.png"]
-    assert labeled.images[np.arange(4)][:, 0, 0, 0].tolist() == [0, 1, 5, 6]
+    assert labeled.images[np.arange(4)][:, 0, 0, 0].tolist() == [0, 20, 100, 120]
     assert unlabeled.names == ["sub/d.png", "x,y.png", "é.png"]
 
 
@@ -89,7 +89,7 @@ def test_unreadable_images_are_skipped_with_their_labels(photos):
     (photos / "b c.png").write_bytes(b"")
     labeled, unlabeled = split_folder(photos, write(photos, GOOD), on_error="skip")
     assert labeled.labels.tolist() == [0, 1, 0]
-    assert labeled.images[np.arange(3)][:, 0, 0, 0].tolist() == [2, 3, 4]
+    assert labeled.images[np.arange(3)][:, 0, 0, 0].tolist() == [40, 60, 80]
     assert [file.name for file in labeled.images.skipped] == ["b c.png"]
     assert unlabeled.names == ["e.png", "f.png"]
     (photos / "é.png").write_bytes(b"")
