@@ -1,7 +1,7 @@
 """Images of a training as the command line names them, and what was found."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from kdfixmatch_keras.sources import (
     split_folder,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.class_numbers import are_integers
 from kdfixmatch_keras.training.data import TrainingData
 
 MAX_SKIPPED = 20
@@ -204,6 +205,13 @@ def _resized(facts: Mapping[str, Any]) -> str:
     return f" (resized from {found})"
 
 
+def _order(class_names: Iterable[str]) -> str:
+    """In which order classes are numbered, if it is another than that of text."""
+    names = list(class_names)
+    is_other = names != sorted(names) and are_integers(names)
+    return ", in the order of integers" if is_other else ""
+
+
 def describe(facts: Mapping[str, Any]) -> list[str]:
     """Lines that say what was found."""
     height, width, channels = facts["image_shape"]
@@ -213,7 +221,7 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Images: {facts['labeled']:,} labeled, {facts['unlabeled']:,} unlabeled, "
         f"{test}; {height} x {width} pixels, {kind}{_resized(facts)}",
-        f"Labels of {len(per_class)} classes: "
+        f"Labels of {len(per_class)} classes{_order(per_class)}: "
         + ", ".join(f"{name} {count}" for name, count in per_class.items()),
     ]
     if facts["test_among_unlabeled"]:

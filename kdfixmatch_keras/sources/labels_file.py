@@ -12,6 +12,7 @@ import numpy as np
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.brightness import check_bright
+from kdfixmatch_keras.sources.class_numbers import numbered
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     PathLike,
@@ -42,7 +43,8 @@ def split_folder(
 
     The file has the columns file,label in UTF-8. Its files are paths relative to
     `folder`, or absolute, in which `~` is a plain character; the classes are its labels
-    in sorted order. Blank lines are left out. Whatever it does not name is unlabeled.
+    in sorted order, integers being sorted as such. Blank lines are left out. Whatever
+    it does not name is unlabeled.
 
     Example:
         >>> labeled, unlabeled = split_folder("photos", "labels.csv", (96, 96))
@@ -97,7 +99,7 @@ def split_folder(
     )
     check_bright(images, file_argument)
     check_bright(unlabeled, folder_argument)
-    class_names = sorted(set(labels))
+    class_names = numbered(set(labels), file_argument)
     number = {name: index for index, name in enumerate(class_names)}
     label_of = dict(zip(files, labels, strict=True))
     kept = [number[label_of[file]] for file in images.files]

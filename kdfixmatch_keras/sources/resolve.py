@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.brightness import check_bright
+from kdfixmatch_keras.sources.class_numbers import check_not_names, numbered
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
@@ -70,8 +71,10 @@ def labeled_source(
         channels: 1 or 3. `None`: those of the data.
         class_names: The K names that a labeled set has fixed, for validation data:
             labels must then be in [0, K), or sub-folders have these names, and a
-            class may be absent. `None`: the data defines the classes: at least two,
-            each with an image; a folder's are its sub-folders in sorted order.
+            class may be absent; a label that is the name of a class of another number
+            is refused. `None`: the data defines the classes: at least two, each with an
+            image; a folder's are its sub-folders in sorted order, integers being
+            sorted as such.
         on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
         read_once: Whether each image is needed only once; see `FolderSource`.
         argument: Name that error messages give to `data`.
@@ -124,6 +127,8 @@ def labeled_source(
             "(image, label), the path of a folder with one sub-folder per class, or "
             f"LabeledImages. Received: type={_type(data)}"
         )
+    if names is not None:
+        check_not_names(labels, names, argument)
     names = check_classes(labels, names, argument)
     check_bright(images, argument)
     return LabeledImages(images, labels.astype(np.int32), names)
@@ -246,6 +251,7 @@ def _labeled_folder(
     )
     files = find_images(folder)
     _check_folder_classes(folder, found, files, class_names, argument)
+    found = numbered(found, argument)
     defines_classes = class_names is None
     class_names = found if class_names is None else class_names
     if defines_classes and len(found) < 2:
@@ -255,17 +261,17 @@ def _labeled_folder(
         )
     number = {name: index for index, name in enumerate(class_names)}
 
-    def numbered(files: list[Path]) -> list[int]:
+    def labels_of(files: list[Path]) -> list[int]:
         labels = [number[file.relative_to(folder).parts[0]] for file in files]
         if defines_classes:
             check_no_class_empty(labels, found, argument, _ENDINGS)
         return labels
 
     # Before the images are decoded, which can take long; then those that could be.
-    numbered(files)
+    labels_of(files)
     images = FolderSource(files, root=folder, argument=argument, **reading)
     check_bright(images, argument)
-    labels = numbered(images.files)
+    labels = labels_of(images.files)
     return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
 
 

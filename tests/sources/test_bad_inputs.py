@@ -32,6 +32,16 @@ ROWS = [
     ),
     (
         "sources.labeled_source",
+        lambda g: sources.labeled_source(
+            (IMAGES, LABELS), class_names=["1", "2", "3"], argument="test"
+        ),
+        ValueError,
+        "`test` must hold labels that number the classes, and are not names of others. "
+        "Received: the label 1, while the class named 1 has the number 0. Pass "
+        "`LabeledImages(source, numbers, class_names)`",
+    ),
+    (
+        "sources.labeled_source",
         lambda g: sources.labeled_source(labeled_images(images=IMAGES)),
         TypeError,
         "`labeled` must hold its images in an ImageSource, as `unlabeled_source` makes "
