@@ -226,9 +226,9 @@ FIT_ROWS = [
     (
         lambda g: fit([IMAGES, LABELS]),
         TypeError,
-        "`labeled` must be a tuple (x, y) of arrays, a tf.data.Dataset of (image, "
-        "label), the path of a folder with one sub-folder per class, or LabeledImages. "
-        "Received: type=list",
+        "`labeled` must be a tuple (x, y) of arrays, or of a list of paths and an "
+        "array, a tf.data.Dataset of (image, label), the path of a folder with one "
+        "sub-folder per class, or LabeledImages. Received: type=list. Pass a tuple",
     ),
     (
         lambda g: fit("labelled"),
@@ -250,7 +250,8 @@ FIT_ROWS = [
         lambda g: fit(unlabeled=(IMAGES, LABELS)),
         TypeError,
         "`unlabeled` must be a NumPy array or memmap of images, a tf.data.Dataset of "
-        "images, the path of a folder, or an ImageSource. Received: type=tuple of 2",
+        "images, the path of a folder, a list of paths, or an ImageSource. Received: "
+        "type=tuple of 2",
     ),
     (
         lambda g: fit(unlabeled=IMAGES[:0]),
@@ -273,6 +274,17 @@ FIT_ROWS = [
         ValueError,
         "`validation_data` must have sub-folders named as the classes ['blue', "
         "'green', 'red']. Received: also yellow",
+    ),
+    (
+        lambda g: fit(on_error="ignore"),
+        ValueError,
+        "`on_error` must be one of 'raise', 'skip'. Received: on_error='ignore'",
+    ),
+    (
+        lambda g: fit(unlabeled=[g.here / "unlabeled" / "0.png", g.here / "gone.png"]),
+        ValueError,
+        "Received: 1 that cannot be read: {here}/gone.png (no such file). Repair or "
+        "remove them, or leave them out with on_error='skip'.",
     ),
     (
         lambda g: fit(validation_data=0.2),
@@ -456,7 +468,8 @@ ROWS = [
         "ImageClassifier.predict",
         lambda g: g.model.predict(list(IMAGES)),
         TypeError,
-        "or an ImageSource. Received: type=list",
+        "or an ImageSource. Received: type=list of arrays. Make one array of them with "
+        "`np.stack(images)`.",
     ),
     (
         "ImageClassifier.predict",
@@ -492,6 +505,48 @@ ROWS = [
     (
         "ImageClassifier.evaluate",
         lambda g: new_model().evaluate(IMAGES, LABELS),
+        RuntimeError,
+        "Call `fit` first",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(g.here.rglob("*.png")),
+        TypeError,
+        ". Of paths, pass `sorted(paths)`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict([]),
+        ValueError,
+        "`images` must hold at least one image",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict([g.here / "unlabeled"], on_error="skip"),
+        ValueError,
+        "Received: 1 that cannot be read: {here}/unlabeled (it is a folder).",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(g.here / "unlabeled", on_error="warn"),
+        ValueError,
+        "`on_error` must be one of 'raise', 'skip'. Received: on_error='warn'",
+    ),
+    (
+        "ImageClassifier.evaluate",
+        lambda g: g.model.evaluate([g.here / "unlabeled" / "0.png"], [0, 1]),
+        ValueError,
+        "`images` must hold as many labels as images. Received: len(x)=1, len(y)=2",
+    ),
+    (
+        "ImageClassifier.load_images",
+        lambda g: g.model.load_images(g.here / "gone"),
+        ValueError,
+        "`images` must be an existing folder. Received: images='{here}/gone'",
+    ),
+    (
+        "ImageClassifier.load_images",
+        lambda g: new_model().load_images(IMAGES),
         RuntimeError,
         "Call `fit` first",
     ),

@@ -17,6 +17,7 @@ from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     EXTENSIONS,
+    PathLike,
     check_folder,
     find_images,
     printable,
@@ -28,6 +29,7 @@ from kdfixmatch_keras.sources.labels import (
     check_no_class_empty,
     integer_labels,
 )
+from kdfixmatch_keras.sources.path_list import are_paths, expanded, kept_rows
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 
 _ENDINGS = (
@@ -63,10 +65,11 @@ def labeled_source(
     """Makes random-access labeled images of what a user passes.
 
     Args:
-        data: A tuple `(x, y)` of a uint8 array of shape (N, H, W) or (N, H, W, C)
-            and integers of shape (N,) or (N, 1); a `tf.data.Dataset` of
-            `(image, label)`, batched or not; the path of a folder with one
-            sub-folder per class; or `LabeledImages`, which are returned as they are.
+        data: A tuple `(x, y)` of a uint8 array of shape (N, H, W) or (N, H, W, C), or
+            a list of N paths of files, and integers of shape (N,) or (N, 1); a
+            `tf.data.Dataset` of `(image, label)`, batched or not; the path of a folder
+            with one sub-folder per class; or `LabeledImages`, which are returned as
+            they are.
         image_size: `(height, width)` that images are resized to. `None`: their own.
         channels: 1 or 3. `None`: those of the data.
         class_names: The K names that a labeled set has fixed, for validation data:
@@ -113,23 +116,28 @@ def labeled_source(
             data, True, image_size, channels, argument=argument
         )
         labels = integer_labels(labels, argument)
+    elif isinstance(data, tuple) and len(data) == 2 and are_paths(data[0]):
+        return _labeled_files(
+            *data,
+            names,
+            image_size=image_size,
+            channels=channels,
+            on_error=on_error,
+            read_once=read_once,
+            argument=argument,
+        )
     elif isinstance(data, tuple) and len(data) == 2:
         images = ArraySource(data[0], image_size, channels, argument=argument)
         labels = integer_labels(data[1], argument)
-        if len(images) != len(labels):
-            raise ValueError(
-                f"`{argument}` must hold as many labels as images. Received: "
-                f"len(x)={len(images)}, len(y)={len(labels)}"
-            )
+        _check_as_many(len(images), labels, argument)
     else:
         raise TypeError(
-            f"`{argument}` must be a tuple (x, y) of arrays, a tf.data.Dataset of "
-            "(image, label), the path of a folder with one sub-folder per class, or "
-            f"LabeledImages. Received: type={_type(data)}"
+            f"`{argument}` must be a tuple (x, y) of arrays, or of a list of paths and "
+            "an array, a tf.data.Dataset of (image, label), the path of a folder with "
+            f"one sub-folder per class, or LabeledImages. Received: type={_type(data)}"
+            + (". Pass a tuple, `(x, y)`." if isinstance(data, list) else "")
         )
-    if names is not None:
-        check_not_names(labels, names, argument)
-    names = check_classes(labels, names, argument)
+    names = _numbered_classes(labels, names, argument)
     check_bright(images, argument)
     return LabeledImages(images, labels.astype(np.int32), names)
 
@@ -147,8 +155,9 @@ def unlabeled_source(
 
     Args:
         data: A uint8 array or `np.memmap` of shape (N, H, W) or (N, H, W, C); a
-            `tf.data.Dataset` of images, batched or not; the path of a folder; or an
-            `ImageSource`, which is returned as it is.
+            `tf.data.Dataset` of images, batched or not; the path of a folder; a list
+            of paths of files, whose order is kept; or an `ImageSource`, which is
+            returned as it is.
         image_size: `(height, width)` that images are resized to. `None`: their own.
         channels: 1 or 3. `None`: those of the data.
         on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
@@ -178,9 +187,9 @@ def unlabeled_source(
     source: ImageSource
     if isinstance(data, np.ndarray):
         source = ArraySource(data, image_size, channels, argument=argument)
-    elif isinstance(data, (str, os.PathLike)):
+    elif isinstance(data, (str, os.PathLike)) or are_paths(data):
         source = FolderSource(
-            data,
+            expanded(data) if are_paths(data) else data,
             image_size,
             channels,
             on_error=on_error,
@@ -192,8 +201,8 @@ def unlabeled_source(
     else:
         raise TypeError(
             f"`{argument}` must be a NumPy array or memmap of images, a "
-            "tf.data.Dataset of images, the path of a folder, or an ImageSource. "
-            f"Received: type={_type(data)}"
+            "tf.data.Dataset of images, the path of a folder, a list of paths, or an "
+            f"ImageSource. Received: type={_type(data)}{_remedy(data)}"
         )
     check_bright(source, argument, is_predicted=read_once)
     return source
@@ -239,6 +248,45 @@ def _checked_labeled_images(
         )
     check_no_class_empty(labels.tolist(), own_names, argument)
     return data
+
+
+def _labeled_files(
+    paths: Sequence[PathLike],
+    labels: Any,
+    class_names: list[str] | None,
+    *,
+    argument: str,
+    **reading: Any,
+) -> LabeledImages:
+    """Files that are listed, with a label each."""
+    labels = integer_labels(labels, argument)
+    _check_as_many(len(paths), labels, argument)
+    # Before the files are decoded, which can take long; then those that could be.
+    names = _numbered_classes(labels, class_names, argument) if paths else []
+    files = expanded(paths)
+    images = FolderSource(files, argument=argument, **reading)
+    labels = labels[kept_rows(files, images.files)]
+    if class_names is None:
+        check_no_class_empty(labels.tolist(), names, argument)
+    check_bright(images, argument)
+    return LabeledImages(images, labels.astype(np.int32), names)
+
+
+def _numbered_classes(
+    labels: npt.NDArray[np.int64], class_names: list[str] | None, argument: str
+) -> list[str]:
+    """The names of the classes that labels number; see `check_classes`."""
+    if class_names is not None:
+        check_not_names(labels, class_names, argument)
+    return check_classes(labels, class_names, argument)
+
+
+def _check_as_many(count: int, labels: npt.NDArray[np.int64], argument: str) -> None:
+    if count != len(labels):
+        raise ValueError(
+            f"`{argument}` must hold as many labels as images. Received: "
+            f"len(x)={count}, len(y)={len(labels)}"
+        )
 
 
 def _labeled_folder(
@@ -309,3 +357,14 @@ def _type(data: object) -> str:
     if isinstance(data, tuple):
         return f"tuple of {len(data)}"
     return type(data).__name__
+
+
+def _remedy(data: object) -> str:
+    """What makes images of something, where that is known; the end of a message."""
+    if isinstance(data, list) and hasattr(data[0], "shape"):
+        return " of arrays. Make one array of them with `np.stack(images)`."
+    if hasattr(data, "__next__"):
+        return ". Of paths, pass `sorted(paths)`."
+    if hasattr(data, "__array__"):
+        return ". Convert it with `np.asarray(images)`."
+    return ""

@@ -1,0 +1,28 @@
+"""Telling of files that were left out because they cannot be read."""
+
+import warnings
+
+from kdfixmatch_keras.sources.folder_source import FolderSource, listed
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.resolve import LabeledImages
+
+
+def warn_of_skipped(data: ImageSource | LabeledImages | None, argument: str) -> None:
+    """Warns of the files that were left out of images, if any were.
+
+    Args:
+        data: The images, or None.
+        argument: Name that the caller knows them by.
+
+    Warns:
+        UserWarning: Some were.
+    """
+    source = data.images if isinstance(data, LabeledImages) else data
+    if isinstance(source, FolderSource) and source.skipped:
+        warnings.warn(
+            f"Left out {len(source.skipped):,} files of `{argument}` that cannot be "
+            f"read: {listed(source.skipped)}.",
+            UserWarning,
+            # Of the caller of what opened them for the user.
+            stacklevel=3,
+        )
