@@ -276,6 +276,12 @@ FIT_ROWS = [
         "'green', 'red']. Received: also yellow",
     ),
     (
+        lambda g: fit(validation_data=(IMAGES, LABELS)),
+        ValueError,
+        "`validation_data` must hold images that are not labeled for training, or it "
+        "measures nothing. Received: 12 of 12 with the content of labeled images.",
+    ),
+    (
         lambda g: fit(on_error="ignore"),
         ValueError,
         "`on_error` must be one of 'raise', 'skip'. Received: on_error='ignore'",

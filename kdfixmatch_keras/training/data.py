@@ -11,6 +11,7 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.copies import without_copies
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
 
 
@@ -21,7 +22,8 @@ class TrainingData:
     Attributes:
         labeled: Labeled images.
         unlabeled: Unlabeled images.
-        validation: Labeled images to evaluate on after each epoch, or None.
+        validation: Labeled images to evaluate on after each epoch, without those whose
+            pixels are those of `labeled` ones; or None.
     """
 
     labeled: LabeledImages
@@ -59,7 +61,8 @@ def open_data(
         ValueError: Images or labels are not usable; the message says which.
 
     Warns:
-        UserWarning: Files were left out.
+        UserWarning: Files were left out, or images of `validation_data` that are
+            copies of labeled ones.
     """
     labeled_images = labeled_source(labeled, image_size, on_error=on_error)
     # What a user has opened has told them.
@@ -84,6 +87,9 @@ def open_data(
         if validation_images is not validation_data:
             warn_of_skipped(validation_images, "validation_data")
         _check_same_shape("validation_data", validation_images.images, shape)
+        validation_images = without_copies(
+            validation_images, labeled_images, "validation_data"
+        )
     _check_same_shape("unlabeled", unlabeled_images, shape)
     return TrainingData(labeled_images, unlabeled_images, validation_images)
 
