@@ -1,6 +1,7 @@
 """The facade that all methods share: their arguments, and what a model is used for."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict
@@ -25,6 +26,7 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.image_files import expand_user
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
 from kdfixmatch_keras.training import session
 from kdfixmatch_keras.training.data import TrainingData, open_data
@@ -371,6 +373,10 @@ class ImageClassifier:
             UserWarning: Files were left out, or all images are black.
         """
         height, width, channels = self.image_shape
+        if isinstance(images, str | os.PathLike) and os.path.isfile(
+            expand_user(images)
+        ):
+            images = [images]
         with processes.ending_after_errors():
             source = unlabeled_source(
                 images,
@@ -394,9 +400,9 @@ class ImageClassifier:
         """Class probabilities of images.
 
         Args:
-            images: uint8 array `(n, H, W)` or `(n, H, W, C)`, a folder, a list of paths
-                of files, a `tf.data.Dataset` of images, or what `load_images` returns.
-                Other sizes are resized to that of the training images.
+            images: uint8 array `(n, H, W)` or `(n, H, W, C)`, a folder, a file, a list
+                of paths of files, a `tf.data.Dataset` of images, or what `load_images`
+                returns. Other sizes are resized to that of the training images.
             batch_size: Images in one forward pass.
             verbose: 0 for silence, 1 for a progress bar.
             on_error: `"raise"`, or `"skip"` to leave out files that cannot be read,

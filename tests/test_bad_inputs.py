@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kdfixmatch_keras import (
     FixMatch,
@@ -19,6 +20,7 @@ from tests.bad_inputs import (
     NAN,
     backbone,
     check_refusal,
+    dataset,
     fit,
     integer,
     network,
@@ -537,6 +539,31 @@ ROWS = [
         lambda g: g.model.predict(g.here / "unlabeled", on_error="warn"),
         ValueError,
         "`on_error` must be one of 'raise', 'skip'. Received: on_error='warn'",
+    ),
+    (
+        "ImageClassifier.evaluate",
+        lambda g: g.model.evaluate(IMAGES[:2], ["red", "green"]),
+        ValueError,
+        "Number class names with `[class_names.index(name) for name in y]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(Image.fromarray(IMAGES[0])),
+        TypeError,
+        "Received: type=Image. Convert it with `np.asarray(image)[None]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict([Image.fromarray(IMAGES[0])]),
+        TypeError,
+        "them with `np.stack([np.asarray(image) for image in images])`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(dataset(IMAGES[0])),
+        ValueError,
+        "If they are the rows of one image, it is a dataset by "
+        "`tf.data.Dataset.from_tensors(image)`.",
     ),
     (
         "ImageClassifier.evaluate",

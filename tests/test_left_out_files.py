@@ -44,16 +44,18 @@ def test_predict_says_which_row_is_which_file(folders):
     with pytest.raises(ValueError, match="empty.png.*leave them out with on_error='sk"):
         model.predict(folder)
     expected = model.predict(whole(folder))
-    with pytest.warns(UserWarning, match=r"Left out 2 files of `images`.*cut\.png \("):
+    with told() as texts:
         np.testing.assert_array_equal(model.predict(folder, on_error="skip"), expected)
-    with pytest.warns(UserWarning, match="Left out 2 files"):
         images = model.load_images(folder, on_error="skip")
+    assert len(texts) == 2
+    for text in texts:
+        assert text.startswith("Left out 2 files of `images`") and "cut.png (" in text
     assert images.names == ["0.png", "1.png", "2.png"]
     assert {file.name for file in images.skipped} == {"cut.png", "empty.png"}
     # What was told once is not told again.
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with told() as texts:
         np.testing.assert_array_equal(model.predict(images), expected)
+    assert texts == []
     for row, file in zip(expected, images.files, strict=True):
         np.testing.assert_allclose(model.predict([file])[0], row, atol=1e-6)
 
@@ -69,20 +71,29 @@ def test_names_of_a_nested_folder_and_of_a_list(given):
     np.testing.assert_allclose(model.predict(paths), every[[5, 0]], atol=1e-6)
 
 
+def test_one_file_is_one_row(given):
+    file = given.here / "unlabeled" / "1.png"
+    expected = given.model.predict(given.here / "unlabeled")[[1]]
+    np.testing.assert_allclose(given.model.predict(file), expected, atol=1e-6)
+    assert given.model.load_images("~/unlabeled/1.png").names == ["1.png"]
+
+
 def test_evaluate_leaves_out_files_with_their_labels(folders):
     model, folder = folders.model, folders.here / "labeled"
     with pytest.raises(ValueError, match="3 that cannot be read"):
         model.evaluate(folder)
-    with pytest.warns(UserWarning, match="Left out 6 files of `images`"):
+    with told() as texts:
         found = model.evaluate(folder, on_error="skip")
+    assert texts[0].startswith("Left out 6 files of `images`")
     files = whole(folder)
     labels = [CLASSES.index(file.parent.name) for file in files]
     assert found == pytest.approx(model.evaluate(files, labels))
     listed = [*files[:3], folder / "blue" / "cut.png", *files[3:]]
-    with pytest.warns(UserWarning, match="Left out 1 file"):
+    with told() as texts:
         assert model.evaluate(
             listed, [*labels[:3], 2, *labels[3:]], on_error="skip"
         ) == pytest.approx(found)
+    assert texts[0].startswith("Left out 1 file of `images`")
 
 
 def test_fit_leaves_them_out_of_all_sets(folders, tmp_path):

@@ -53,13 +53,16 @@ def check_bright(
     )
     if are_files:
         remedy = "Save the files with pixels from 0 to 255 in place of 0 to 1."
-    message = (
-        f"`{argument}` must hold images that are not all black. Received: {found}. "
-        f"{remedy}"
-    )
     if not is_predicted:
-        raise ValueError(message)
-    warnings.warn(message, UserWarning, stacklevel=3)
+        raise ValueError(
+            f"`{argument}` must hold images that are not all black. Received: {found}. "
+            f"{remedy}"
+        )
+    warnings.warn(
+        f"`{argument}` are all black. Received: {found}. {remedy}",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _brightest(source: ImageSource) -> int:

@@ -196,7 +196,12 @@ def _as_batch(images: npt.NDArray[Any], start: int, argument: str, spec: Any) ->
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in shape[-3:]:
         code = code_of_map("{0}[..., tf.newaxis]", spec)
         remedy = f"A channel axis is added with `{code}`"
-        if images.ndim == 4 and images.shape[1] in (1, 3, 4):
+        if len(shape) == 2 and shape[1] in (1, 3, 4):
+            remedy += (
+                ". If they are the rows of one image, it is a dataset by "
+                "`tf.data.Dataset.from_tensors(image)`"
+            )
+        elif images.ndim == 4 and images.shape[1] in (1, 3, 4):
             axes = [1, 2, 0] if len(shape) == 3 else [0, 2, 3, 1]
             code = code_of_map(f"tf.transpose({{0}}, {axes})", spec)
             remedy += f", channels that are first are moved last with `{code}`"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
@@ -128,7 +129,7 @@ def labeled_source(
         )
     elif isinstance(data, tuple) and len(data) == 2:
         images = ArraySource(data[0], image_size, channels, argument=argument)
-        labels = integer_labels(data[1], argument)
+        labels = integer_labels(data[1], argument, names)
         _check_as_many(len(images), labels, argument)
     else:
         raise TypeError(
@@ -259,7 +260,7 @@ def _labeled_files(
     **reading: Any,
 ) -> LabeledImages:
     """Files that are listed, with a label each."""
-    labels = integer_labels(labels, argument)
+    labels = integer_labels(labels, argument, class_names)
     _check_as_many(len(paths), labels, argument)
     # Before the files are decoded, which can take long; then those that could be.
     names = _numbered_classes(labels, class_names, argument) if paths else []
@@ -363,6 +364,11 @@ def _remedy(data: object) -> str:
     """What makes images of something, where that is known; the end of a message."""
     if isinstance(data, list) and hasattr(data[0], "shape"):
         return " of arrays. Make one array of them with `np.stack(images)`."
+    if isinstance(data, list) and isinstance(data[0], Image.Image):
+        code = "np.stack([np.asarray(image) for image in images])"
+        return f" of pictures. Make one array of them with `{code}`."
+    if isinstance(data, Image.Image):
+        return ". Convert it with `np.asarray(image)[None]`."
     if hasattr(data, "__next__"):
         return ". Of paths, pass `sorted(paths)`."
     if hasattr(data, "__array__"):

@@ -19,9 +19,10 @@ def warn_of_skipped(data: ImageSource | LabeledImages | None, argument: str) -> 
     """
     source = data.images if isinstance(data, LabeledImages) else data
     if isinstance(source, FolderSource) and source.skipped:
+        count = f"{len(source.skipped):,} file{'s' * (len(source.skipped) != 1)}"
         warnings.warn(
-            f"Left out {len(source.skipped):,} files of `{argument}` that cannot be "
-            f"read: {listed(source.skipped)}.",
+            f"Left out {count} of `{argument}` that cannot be read: "
+            f"{listed(source.skipped)}.",
             UserWarning,
             # Of the caller of what opened them for the user.
             stacklevel=3,

@@ -57,7 +57,7 @@ def test_a_black_dataset_is_refused():
 
 
 def test_black_images_are_predicted_with_a_warning():
-    with pytest.warns(UserWarning, match="`images` must .* not all black"):
+    with pytest.warns(UserWarning, match="`images` are all black. Received: 6 im"):
         unlabeled_source(BLACK, read_once=True, argument="images")
 
 
