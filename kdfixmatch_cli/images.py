@@ -1,7 +1,7 @@
 """Images of a training as the command line names them, and what was found."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from kdfixmatch_keras.sources import (
     FolderSource,
     ImageSource,
     LabeledImages,
+    SubsetSource,
     labeled_source,
     split_folder,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.class_numbers import are_integers
+from kdfixmatch_keras.sources.copies import find_copies, without
 from kdfixmatch_keras.training.data import TrainingData
 
 MAX_SKIPPED = 20
@@ -30,12 +33,15 @@ class Images:
         unlabeled: Unlabeled images.
         test: Labeled images that are only measured on, or None.
         paths: What the user typed, by option.
+        copies: How many of the images for test were left out, as their content is that
+            of labeled ones.
     """
 
     labeled: LabeledImages
     unlabeled: ImageSource
     test: LabeledImages | None
     paths: dict[str, str] = field(default_factory=dict)
+    copies: int = 0
 
     def skipped(self) -> dict[str, str]:
         """Reason by path, for each file that was left out."""
@@ -73,7 +79,7 @@ class Images:
         height, width, channels = self.labeled.images.image_shape
         sizes = [
             size
-            for source in self._sources()
+            for source in map(_whole, self._sources())
             if isinstance(source, FolderSource)
             for size in source.size_range
         ]
@@ -83,6 +89,7 @@ class Images:
             "labeled_per_class": dict(zip(names, counts.tolist(), strict=True)),
             "unlabeled": len(self.unlabeled),
             "test": None if self.test is None else len(self.test.images),
+            "copies": self.copies,
             "image_shape": [height, width, channels],
             "file_sizes": [min(sizes, key=math.prod), max(sizes, key=math.prod)]
             if sizes
@@ -94,11 +101,20 @@ class Images:
 
 def skipped_files(source: ImageSource) -> dict[Path, str]:
     """Reason by path, for each file of a source that was left out."""
+    source = _whole(source)
     return source.skipped if isinstance(source, FolderSource) else {}
 
 
+def _whole(source: ImageSource) -> ImageSource:
+    """The images of which copies were left out."""
+    return source.source if isinstance(source, SubsetSource) else source
+
+
 def _files(source: ImageSource) -> list[Path]:
-    return source.files if isinstance(source, FolderSource) else []
+    files = getattr(_whole(source), "files", [])
+    if isinstance(source, SubsetSource):
+        return [files[index] for index in source.indices] if files else []
+    return list(files)
 
 
 def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Images:
@@ -154,14 +170,11 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
         for option in ("labeled", "labels", "unlabeled", "test")
         if params[option] is not None
     }
-    images = Images(labeled_images, unlabeled, test, paths)
-    both = images.files_in_two_sets("test", "labeled")
-    if both:
-        raise ValueError(
-            "`--test` must hold images that are not labeled for training, or it "
-            f"measures nothing. Received: {len(both):,} that are, such as {both[0]}"
-        )
-    return images
+    if test is None:
+        return Images(labeled_images, unlabeled, None, paths)
+    copies = find_copies(test, labeled_images, "--test")
+    test = without(test, copies)
+    return Images(labeled_images, unlabeled, test, paths, len(copies))
 
 
 def _check_one_size(labeled: LabeledImages, option: str, source: ImageSource) -> None:
@@ -204,6 +217,13 @@ def _resized(facts: Mapping[str, Any]) -> str:
     return f" (resized from {found})"
 
 
+def _order(class_names: Iterable[str]) -> str:
+    """In which order classes are numbered, if it is another than that of text."""
+    names = list(class_names)
+    is_other = names != sorted(names) and are_integers(names)
+    return ", in the order of integers" if is_other else ""
+
+
 def describe(facts: Mapping[str, Any]) -> list[str]:
     """Lines that say what was found."""
     height, width, channels = facts["image_shape"]
@@ -213,9 +233,14 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Images: {facts['labeled']:,} labeled, {facts['unlabeled']:,} unlabeled, "
         f"{test}; {height} x {width} pixels, {kind}{_resized(facts)}",
-        f"Labels of {len(per_class)} classes: "
+        f"Labels of {len(per_class)} classes{_order(per_class)}: "
         + ", ".join(f"{name} {count}" for name, count in per_class.items()),
     ]
+    if facts["copies"]:
+        lines.append(
+            f"Left out of the test, as their content is that of labeled images: "
+            f"{facts['copies']:,}"
+        )
     if facts["test_among_unlabeled"]:
         lines.append(
             f"{facts['test_among_unlabeled']:,} of the test images are also among the "

@@ -391,6 +391,8 @@ def _facts_of_report(facts: dict[str, Any]) -> dict[str, Any]:
     }
     for option, path in facts["images"]["paths"].items():
         lines[f"--{option}"] = path
+    if facts["images"].get("copies"):
+        lines["left out of the test, copies"] = facts["images"]["copies"]
     if facts["images"]["skipped"]:
         lines["left out, unreadable"] = len(facts["images"]["skipped"])
     return lines

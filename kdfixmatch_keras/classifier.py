@@ -1,6 +1,7 @@
 """The facade that all methods share: their arguments, and what a model is used for."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict
@@ -19,10 +20,14 @@ from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.serving import export, prediction
 from kdfixmatch_keras.sources import (
+    ImageSource,
+    LabeledImages,
     check_image_size,
     labeled_source,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.image_files import expand_user
+from kdfixmatch_keras.sources.skipped import warn_of_skipped
 from kdfixmatch_keras.training import session
 from kdfixmatch_keras.training.data import TrainingData, open_data
 from kdfixmatch_keras.training.optimizers import build_optimizer
@@ -207,15 +212,22 @@ class ImageClassifier:
     # Training, for subclasses
 
     def load_data(
-        self, labeled: Any, unlabeled: Any, validation_data: Any = None
+        self,
+        labeled: Any,
+        unlabeled: Any,
+        validation_data: Any = None,
+        on_error: str = "raise",
     ) -> TrainingData:
         """Opens what the user passed, and checks that it belongs together.
+
+        The arguments are those of `fit`.
 
         Raises:
             TypeError: An argument is of a kind that holds no images.
             ValueError: Images or labels are not usable; the message says which.
         """
-        return open_data(labeled, unlabeled, validation_data, self.image_size)
+        size = self.image_size
+        return open_data(labeled, unlabeled, validation_data, size, on_error)
 
     def check_devices(self) -> None:
         """Checks that a training can run on the devices that it would run on."""
@@ -346,43 +358,104 @@ class ImageClassifier:
             "`load` a saved model."
         )
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(H, W, C)` of the images that it has been trained on.
+
+        Raises:
+            RuntimeError: Nothing has been trained yet.
+        """
+        shape: tuple[int, int, int] = self.serving_network.student.input_shape[1:]
+        return shape
+
+    def load_images(self, images: Any, on_error: str = "raise") -> ImageSource:
+        """Opens images for `predict`, which takes what it returns.
+
+        Its `names` are those of the files, in the order of the rows of `predict`:
+
+        ```python
+        images = model.load_images("photos/new")
+        rows = zip(images.names, model.predict(images))
+        ```
+
+        Args:
+            images: As for `predict`.
+            on_error: As for `predict`.
+
+        Returns:
+            The images, of the size that the model takes. `names` are relative to the
+            folder, or to the folder that files of a list have in common; None of
+            arrays and data sets. Of files, `files` are their paths, and `skipped` those
+            that were left out, with the reason.
+
+        Raises:
+            TypeError: `images` are of a kind that holds none.
+            ValueError: Images are not usable; the message says which.
+
+        Warns:
+            UserWarning: Files were left out, or all images are black.
+        """
+        height, width, channels = self.image_shape
+        if isinstance(images, str | os.PathLike) and os.path.isfile(
+            expand_user(images)
+        ):
+            images = [images]
+        with processes.ending_after_errors():
+            source = unlabeled_source(
+                images,
+                (height, width),
+                channels,
+                on_error=on_error,
+                read_once=True,
+                argument="images",
+            )
+        if source is not images:
+            warn_of_skipped(source, "images")
+        return source
+
     def predict(
-        self, images: Any, batch_size: int = 256, verbose: Any = 0
+        self,
+        images: Any,
+        batch_size: int = 256,
+        verbose: Any = 0,
+        on_error: str = "raise",
     ) -> np.ndarray:
         """Class probabilities of images.
 
         Args:
-            images: uint8 array `(n, H, W)` or `(n, H, W, C)`, a folder, or a
-                `tf.data.Dataset` of images. Other sizes are resized to that of the
-                training images.
+            images: uint8 array `(n, H, W)` or `(n, H, W, C)`, a folder, a file, a list
+                of paths of files, a `tf.data.Dataset` of images, or what `load_images`
+                returns. Other sizes are resized to that of the training images.
             batch_size: Images in one forward pass.
             verbose: 0 for silence, 1 for a progress bar.
+            on_error: `"raise"`, or `"skip"` to leave out files that cannot be read,
+                with a warning; `load_images` tells which are left.
 
         Returns:
             float32 probabilities `(n, K)`, columns in the order of `class_names`,
-            rows in the order of the images (files: sorted by name).
+            rows in the order of the images (those of a folder: sorted by name).
         """
-        network = self.serving_network
-        validation.check_integer("batch_size", batch_size, 1)
-        validation.check_verbose(verbose)
-        height, width, channels = network.student.input_shape[1:]
-        with processes.ending_after_errors():
-            source = unlabeled_source(
-                images, (height, width), channels, read_once=True, argument="images"
-            )
-        return np.asarray(prediction.predict(network, source, batch_size, verbose))
+        self._check_use(batch_size, verbose)
+        source = self.load_images(images, on_error)
+        return self._probabilities(source, batch_size, verbose)
 
     def evaluate(
-        self, images: Any, labels: Any = None, batch_size: int = 256, verbose: Any = 0
+        self,
+        images: Any,
+        labels: Any = None,
+        batch_size: int = 256,
+        verbose: Any = 0,
+        on_error: str = "raise",
     ) -> dict[str, float]:
         """Loss and accuracy on labeled images.
 
         Args:
-            images: uint8 array `(n, H, W)` or `(n, H, W, C)` with `labels`; or,
-                without, what `fit` takes as labeled data.
+            images: uint8 array `(n, H, W)` or `(n, H, W, C)`, or a list of paths of
+                files, with `labels`; or, without, what `fit` takes as labeled data.
             labels: Integers `(n,)` in [0, K), or None.
             batch_size: Images in one forward pass.
             verbose: 0 for silence, 1 for a progress bar.
+            on_error: As for `predict`.
 
         Returns:
             `{"loss": mean cross-entropy in nats, "accuracy": in [0, 1]}`.
@@ -392,20 +465,38 @@ class ImageClassifier:
             ValueError: Images or labels are not usable, or several devices cannot share
                 them evenly where the network was compiled with a loss of one's own.
         """
-        network = self.serving_network
-        validation.check_integer("batch_size", batch_size, 1)
-        validation.check_verbose(verbose)
-        height, width, channels = network.student.input_shape[1:]
+        self._check_use(batch_size, verbose)
+        height, width, channels = self.image_shape
         with processes.ending_after_errors():
             data = labeled_source(
                 images if labels is None else (images, labels),
                 (height, width),
                 channels,
                 class_names=self.class_names,
+                on_error=on_error,
                 read_once=True,
                 argument="images",
             )
-        return prediction.evaluate(network, data, batch_size, verbose)
+        if data is not images:
+            warn_of_skipped(data, "images")
+        return self._evaluated(data, batch_size, verbose)
+
+    def _check_use(self, batch_size: Any, verbose: Any) -> None:
+        """Checks that it is trained, and the arguments that are not images."""
+        _ = self.image_shape
+        validation.check_integer("batch_size", batch_size, 1)
+        validation.check_verbose(verbose)
+
+    def _probabilities(
+        self, source: ImageSource, batch_size: int, verbose: Any
+    ) -> np.ndarray:
+        network = self.serving_network
+        return np.asarray(prediction.predict(network, source, batch_size, verbose))
+
+    def _evaluated(
+        self, data: LabeledImages, batch_size: int, verbose: Any
+    ) -> dict[str, float]:
+        return prediction.evaluate(self.serving_network, data, batch_size, verbose)
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:
         """Writes the network for serving; see `serving.export`.

@@ -143,20 +143,19 @@ class KDFixMatch(ImageClassifier):
         verbose: Any = "auto",
         outer: FixMatch | None = None,
         run_dir: Any = None,
+        on_error: str = "raise",
     ) -> dict[str, dict[str, list[float]]]:
         """Trains the outer network, selects the trusted set, trains the inner one.
 
         Args:
-            labeled: Tuple `(x, y)` of a uint8 array `(n, H, W)` or `(n, H, W, C)` and
-                integers `(n,)`; a `tf.data.Dataset` of `(image, label)`; a folder with
-                a sub-folder per class; or `LabeledImages` of `datasets.load`.
-            unlabeled: uint8 array or memory map, a `tf.data.Dataset` of images, or a
-                folder, flat or nested.
-            validation_data: As `labeled`; evaluated after each epoch. It chooses
-                nothing: the last weights are kept.
+            labeled: Tuple `(x, y)` of a uint8 array `(n, H, W)` or `(n, H, W, C)`, or a
+                list of paths, and integers `(n,)`; a `tf.data.Dataset` of `(image,
+                label)`; a folder with a sub-folder per class; or `LabeledImages`.
+            unlabeled: uint8 array or memory map, a `tf.data.Dataset` of images, a
+                folder, flat or nested, or a list of paths.
+            validation_data: As `labeled`; evaluated after each epoch, chooses nothing.
             epochs: Epochs of the inner network; None for 100.
-            outer_epochs: Epochs of the outer network; None for half as many, rounded
-                up. The paper has as many as `epochs`.
+            outer_epochs: Those of the outer one; None for half as many, rounded up.
             steps_per_epoch: Batches in an epoch; None for one pass over `unlabeled`.
             minutes: How long all may take, in place of the three above: a few steps are
                 measured, and epochs and steps that fit are chosen and said.
@@ -168,9 +167,9 @@ class KDFixMatch(ImageClassifier):
                 in place of the first step; alike, unless `inner_init` is `"fresh"`.
             run_dir: Folder that keeps the state of the training after each epoch.
                 Stopped at any moment and called again with the same arguments and
-                images, `fit` goes on and ends with the same bits. What callbacks
-                remember is not kept. A `seed` of None is drawn once and kept, as is
-                what `minutes` came to.
+                images, `fit` goes on and ends with the same bits. Kept are a `seed` that
+                was drawn and what `minutes` came to, not what callbacks remember.
+            on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
@@ -201,7 +200,7 @@ class KDFixMatch(ImageClassifier):
             minutes=minutes,
         )
         self.check_devices()
-        data = self.load_data(labeled, unlabeled, validation_data)
+        data = self.load_data(labeled, unlabeled, validation_data, on_error)
         plan = timing.in_steps(self, plan, data)
         if outer is not None:
             own = self.new_inner(data, self.seed).student

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kdfixmatch_keras import (
     FixMatch,
@@ -19,6 +20,7 @@ from tests.bad_inputs import (
     NAN,
     backbone,
     check_refusal,
+    dataset,
     fit,
     integer,
     network,
@@ -221,9 +223,9 @@ FIT_ROWS = [
     (
         lambda g: fit((IMAGES / 255, LABELS)),
         ValueError,
-        "`labeled` must hold uint8 images. Received: dtype=float64. Pixels in [0, 1] "
-        "are "
-        'converted by `(images * 255).round().astype("uint8")`.',
+        "`labeled` must hold uint8 images. Received: dtype=float64, pixels from 0 to "
+        "1. Pixels in [0, 1] are converted by `(images * 255).round().clip(0, 255)"
+        '.astype("uint8")`.',
     ),
     (
         lambda g: fit((IMAGES.transpose(0, 3, 1, 2), LABELS)),
@@ -233,9 +235,9 @@ FIT_ROWS = [
     (
         lambda g: fit([IMAGES, LABELS]),
         TypeError,
-        "`labeled` must be a tuple (x, y) of arrays, a tf.data.Dataset of (image, "
-        "label), the path of a folder with one sub-folder per class, or LabeledImages. "
-        "Received: type=list",
+        "`labeled` must be a tuple (x, y) of arrays, or of a list of paths and an "
+        "array, a tf.data.Dataset of (image, label), the path of a folder with one "
+        "sub-folder per class, or LabeledImages. Received: type=list. Pass a tuple",
     ),
     (
         lambda g: fit("labelled"),
@@ -257,7 +259,8 @@ FIT_ROWS = [
         lambda g: fit(unlabeled=(IMAGES, LABELS)),
         TypeError,
         "`unlabeled` must be a NumPy array or memmap of images, a tf.data.Dataset of "
-        "images, the path of a folder, or an ImageSource. Received: type=tuple of 2",
+        "images, the path of a folder, a list of paths, or an ImageSource. Received: "
+        "type=tuple of 2",
     ),
     (
         lambda g: fit(unlabeled=IMAGES[:0]),
@@ -280,6 +283,23 @@ FIT_ROWS = [
         ValueError,
         "`validation_data` must have sub-folders named as the classes ['blue', "
         "'green', 'red']. Received: also yellow",
+    ),
+    (
+        lambda g: fit(validation_data=(IMAGES, LABELS)),
+        ValueError,
+        "`validation_data` must hold images that are not labeled for training, or it "
+        "measures nothing. Received: 12 of 12 with the content of labeled images.",
+    ),
+    (
+        lambda g: fit(on_error="ignore"),
+        ValueError,
+        "`on_error` must be one of 'raise', 'skip'. Received: on_error='ignore'",
+    ),
+    (
+        lambda g: fit(unlabeled=[g.here / "unlabeled" / "0.png", g.here / "gone.png"]),
+        ValueError,
+        "Received: 1 that cannot be read: {here}/gone.png (no such file). Repair or "
+        "remove them, or leave them out with on_error='skip'.",
     ),
     (
         lambda g: fit(validation_data=0.2),
@@ -419,9 +439,39 @@ ROWS = [
     ),
     (
         "ImageClassifier.predict",
-        lambda g: g.model.predict(IMAGES / 255),
+        lambda g: g.model.predict(IMAGES.astype("float32")),
         ValueError,
-        "`images` must hold uint8 images. Received: dtype=float64. Pixels in [0, 1]",
+        "`images` must hold uint8 images. Received: dtype=float32, pixels from 0 to "
+        "255. Pixels in [0, 255] are converted by `images.round().clip(0, 255)",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(IMAGES[0]),
+        ValueError,
+        "Received: shape=(8, 8, 3), which looks like one image of shape (height, "
+        "width, channels): pass `image[None]`. If it is 8 gray images, pass "
+        "`images[..., None]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(IMAGES[0, ..., :1]),
+        ValueError,
+        "Received: shape=(8, 8, 1), which looks like one image of shape (height, "
+        "width, channels): pass `image[None]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(IMAGES[0].transpose(2, 0, 1)),
+        ValueError,
+        "Received: shape=(3, 8, 8), which looks like one image of shape (channels, "
+        "height, width): pass `image.transpose(1, 2, 0)[None]`. If it is 3 gray ",
+    ),
+    (
+        "ImageClassifier.evaluate",
+        lambda g: g.model.evaluate(IMAGES[0], 2),
+        ValueError,
+        "`images` must hold images of shape (N, H, W) or (N, H, W, C). Received: "
+        "shape=(8, 8, 3), which looks like one image",
     ),
     (
         "ImageClassifier.predict",
@@ -433,7 +483,8 @@ ROWS = [
         "ImageClassifier.predict",
         lambda g: g.model.predict(list(IMAGES)),
         TypeError,
-        "or an ImageSource. Received: type=list",
+        "or an ImageSource. Received: type=list of arrays. Make one array of them with "
+        "`np.stack(images)`.",
     ),
     (
         "ImageClassifier.predict",
@@ -469,6 +520,73 @@ ROWS = [
     (
         "ImageClassifier.evaluate",
         lambda g: new_model().evaluate(IMAGES, LABELS),
+        RuntimeError,
+        "Call `fit` first",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(g.here.rglob("*.png")),
+        TypeError,
+        ". Of paths, pass `sorted(paths)`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict([]),
+        ValueError,
+        "`images` must hold at least one image",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict([g.here / "unlabeled"], on_error="skip"),
+        ValueError,
+        "Received: 1 that cannot be read: {here}/unlabeled (it is a folder).",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(g.here / "unlabeled", on_error="warn"),
+        ValueError,
+        "`on_error` must be one of 'raise', 'skip'. Received: on_error='warn'",
+    ),
+    (
+        "ImageClassifier.evaluate",
+        lambda g: g.model.evaluate(IMAGES[:2], ["red", "green"]),
+        ValueError,
+        "Number class names with `[class_names.index(name) for name in y]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(Image.fromarray(IMAGES[0])),
+        TypeError,
+        "Received: type=Image. Convert it with `np.asarray(image)[None]`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict([Image.fromarray(IMAGES[0])]),
+        TypeError,
+        "them with `np.stack([np.asarray(image) for image in images])`.",
+    ),
+    (
+        "ImageClassifier.predict",
+        lambda g: g.model.predict(dataset(IMAGES[0])),
+        ValueError,
+        "If they are the rows of one image, it is a dataset by "
+        "`tf.data.Dataset.from_tensors(image)`.",
+    ),
+    (
+        "ImageClassifier.evaluate",
+        lambda g: g.model.evaluate([g.here / "unlabeled" / "0.png"], [0, 1]),
+        ValueError,
+        "`images` must hold as many labels as images. Received: len(x)=1, len(y)=2",
+    ),
+    (
+        "ImageClassifier.load_images",
+        lambda g: g.model.load_images(g.here / "gone"),
+        ValueError,
+        "`images` must be an existing folder. Received: images='{here}/gone'",
+    ),
+    (
+        "ImageClassifier.load_images",
+        lambda g: new_model().load_images(IMAGES),
         RuntimeError,
         "Call `fit` first",
     ),

@@ -174,7 +174,7 @@ class TestFolders:
 
     def test_test_images_of_one_other_size(self, folders):
         for file in (folders / "test").glob("*/*.png"):
-            Image.new("RGB", (20, 30)).save(file)
+            Image.new("RGB", (20, 30), "red").save(file)
         with pytest.raises(ValueError, match=r"\(10, 8, 3\) in train.*image_size"):
             datasets.load("pets", 4, data_dir=folders)
 

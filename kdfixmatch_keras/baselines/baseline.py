@@ -40,6 +40,7 @@ class Baseline(ImageClassifier):
         callbacks: Sequence[Any] | None = None,
         verbose: Any = "auto",
         run_dir: Any = None,
+        on_error: str = "raise",
     ) -> dict[str, Any]:
         """Trains anew; see `KDFixMatch.fit` for the arguments.
 
@@ -51,7 +52,7 @@ class Baseline(ImageClassifier):
         """
         plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir)
         self.check_devices()
-        data = self.load_data(labeled, unlabeled, validation_data)
+        data = self.load_data(labeled, unlabeled, validation_data, on_error)
         with self.training(data, plan) as training:
             self.network, self.history = None, {}
             self.network = self._fit(training)

@@ -5,18 +5,12 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from kdfixmatch_keras.backend import processes
 from kdfixmatch_keras.baselines import frozen_features
 from kdfixmatch_keras.baselines.baseline import Baseline
 from kdfixmatch_keras.checks import memory, validation
 from kdfixmatch_keras.classifier import Settings
 from kdfixmatch_keras.fixmatch import FixMatch
-from kdfixmatch_keras.sources import (
-    ImageSource,
-    SubsetSource,
-    labeled_source,
-    unlabeled_source,
-)
+from kdfixmatch_keras.sources import ImageSource, LabeledImages, SubsetSource
 from kdfixmatch_keras.training.session import Session
 
 NEIGHBORS = 15
@@ -123,31 +117,9 @@ class LabelSpreading(Baseline):
         scaled: NDArray[np.float32] = features / np.maximum(lengths, 1e-12)
         return scaled
 
-    def predict(
-        self, images: Any, batch_size: int = 256, verbose: Any = 0
-    ) -> np.ndarray:
-        """Class probabilities of images; see `ImageClassifier.predict`."""
-        size, channels = self._checked(batch_size, verbose)
-        with processes.ending_after_errors():
-            source = unlabeled_source(
-                images, size, channels, read_once=True, argument="images"
-            )
-        return self._probabilities(source, batch_size, verbose)
-
-    def evaluate(
-        self, images: Any, labels: Any = None, batch_size: int = 256, verbose: Any = 0
+    def _evaluated(
+        self, data: LabeledImages, batch_size: int, verbose: Any
     ) -> dict[str, float]:
-        """Loss and accuracy on labeled images; see `ImageClassifier.evaluate`."""
-        size, channels = self._checked(batch_size, verbose)
-        with processes.ending_after_errors():
-            data = labeled_source(
-                images if labels is None else (images, labels),
-                size,
-                channels,
-                class_names=self.class_names,
-                read_once=True,
-                argument="images",
-            )
         found = self._probabilities(data.images, batch_size, verbose)
         of_truth = found[np.arange(len(found)), data.labels]
         return {
@@ -168,22 +140,25 @@ class LabelSpreading(Baseline):
             "has trained."
         )
 
-    def _checked(self, batch_size: Any, verbose: Any) -> tuple[tuple[int, int], int]:
-        """Height and width of the images, and channels, if all is ready for them."""
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(H, W, C)` of the images that it has been fitted on.
+
+        Raises:
+            RuntimeError: It is not fitted.
+        """
         if self._spreading is None:
             raise RuntimeError("This LabelSpreading is not fitted. Call `fit` first.")
-        validation.check_integer("batch_size", batch_size, 1)
-        validation.check_verbose(verbose)
-        height, width, channels = self._model.input_shape[1:]
-        return (height, width), channels
+        shape: tuple[int, int, int] = self._model.input_shape[1:]
+        return shape
 
     def _probabilities(
-        self, images: ImageSource, batch_size: int, verbose: Any
+        self, source: ImageSource, batch_size: int, verbose: Any
     ) -> NDArray[np.float32]:
         parts = []
-        for start in range(0, len(images), _PREDICTED_AT_ONCE):
-            rows = np.arange(start, min(start + _PREDICTED_AT_ONCE, len(images)))
-            features = self._embed(SubsetSource(images, rows), batch_size, verbose)
+        for start in range(0, len(source), _PREDICTED_AT_ONCE):
+            rows = np.arange(start, min(start + _PREDICTED_AT_ONCE, len(source)))
+            features = self._embed(SubsetSource(source, rows), batch_size, verbose)
             # Where no label has reached a neighbour, 0 is divided by 0.
             with np.errstate(invalid="ignore"):
                 found = self._spreading.predict_proba(features)

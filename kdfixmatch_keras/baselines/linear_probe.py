@@ -90,12 +90,13 @@ class LinearProbe(Baseline):
         images: Any,
         batch_size: int = frozen_features.BATCH_SIZE,
         verbose: Any = 0,
+        on_error: str = "raise",
     ) -> np.ndarray:
         """Class probabilities of images; see `ImageClassifier.predict`.
 
         By default fewer in a forward pass than there, as the network enlarges them.
         """
-        return super().predict(images, batch_size, verbose)
+        return super().predict(images, batch_size, verbose, on_error)
 
     def evaluate(
         self,
@@ -103,12 +104,13 @@ class LinearProbe(Baseline):
         labels: Any = None,
         batch_size: int = frozen_features.BATCH_SIZE,
         verbose: Any = 0,
+        on_error: str = "raise",
     ) -> dict[str, float]:
         """Loss and accuracy on labeled images; see `ImageClassifier.evaluate`.
 
         By default fewer in a forward pass than there, as the network enlarges them.
         """
-        return super().evaluate(images, labels, batch_size, verbose)
+        return super().evaluate(images, labels, batch_size, verbose, on_error)
 
     def _fit(self, training: Session) -> fixmatch.FixMatch:
         self._forget()

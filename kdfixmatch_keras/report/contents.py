@@ -17,6 +17,7 @@ from kdfixmatch_keras.report import (
     warning_signs,
 )
 from kdfixmatch_keras.sources import ImageSource, LabeledImages, SubsetSource
+from kdfixmatch_keras.sources.copies import without_copies
 
 # Of more unlabeled images this many are looked at with a network.
 MAX_SAMPLE = 2000
@@ -44,7 +45,8 @@ def collect(
         model: A trained `KDFixMatch`.
         labeled: The labeled images that it was trained on.
         unlabeled: The `N` unlabeled images that it was trained on, in that order.
-        test: Labeled images that took no part in the training, or None.
+        test: Labeled images that took no part in the training, or None. Those whose
+            pixels are those of `labeled` ones are left out, with a warning.
         accuracies: Accuracy in [0, 1] on the same test images by method, where other
             methods have been measured; shown beside those measured here.
         supervised: A trained `baselines.Supervised` of the same classes, to compare
@@ -62,8 +64,9 @@ def collect(
     Raises:
         RuntimeError: `model`, `supervised` or `probe` has not been trained.
         TypeError: An argument is of the wrong kind.
-        ValueError: The images or classes are not those of the model, or an accuracy is
-            not in [0, 1].
+        ValueError: The images or classes are not those of the model, more than a tenth
+            of those for test are copies of labeled ones, or an accuracy is not in
+            [0, 1].
     """
     validation.check_trained(model)
     validation.check_accuracies(accuracies)
@@ -82,6 +85,8 @@ def collect(
         **networks,
     }
     _check(model, labeled, unlabeled, test, rivals)
+    if test is not None:
+        test = without_copies(test, labeled, "test")
     predicted = {}
     if (
         probe is not None

@@ -21,7 +21,9 @@ class ArraySource(ImageSource):
 
     Args:
         images: uint8 array of shape (N, H, W), grayscale, or (N, H, W, C) with C 1
-            (grayscale), 3 (RGB) or 4 (RGBA, whose alpha is dropped).
+            (grayscale), 3 (RGB) or 4 (RGBA, whose alpha is dropped). A shape
+            (N, H, W) that looks like one image, W being 1, 3 or 4, or N 3 where
+            `channels` is 3, is refused.
         image_size: `(height, width)`. Each batch is resized to it as it is read.
             `None`: the size of the array.
         channels: 1 or 3. `None`: those of the array.
@@ -44,10 +46,10 @@ class ArraySource(ImageSource):
         *,
         argument: str = "images",
     ) -> None:
-        """Checks the array and reads no pixel, unless to report a NaN."""
+        """Checks the array and reads no pixel, unless to tell a range that is wrong."""
         size = check_image_size(image_size)
         channels = check_channels(channels)
-        self.images = _channels_last(images, argument)
+        self.images = _channels_last(images, channels, argument)
         height, width, own_channels = self.images.shape[1:]
         super().__init__((*(size or (height, width)), channels or own_channels))
 
@@ -60,14 +62,17 @@ class ArraySource(ImageSource):
         return conform(np.asarray(self.images[indices]), self.image_shape)
 
 
-def _channels_last(images: npt.NDArray[Any], argument: str) -> Images:
+def _channels_last(
+    images: npt.NDArray[Any], channels: int | None, argument: str
+) -> Images:
     """Checks an array and views it as (N, H, W, 1 or 3)."""
     if not isinstance(images, np.ndarray):
         raise TypeError(
             f"`{argument}` must hold its images in a NumPy array. Received: type="
             f"{type(images).__name__}. Convert it with `np.asarray`."
         )
-    if images.dtype.kind == "O":
+    # Of objects and of text, the shape is not what is wrong.
+    if images.dtype.kind in "OSU":
         check_uint8(images, argument)
     if images.ndim not in (3, 4):
         raise ValueError(
@@ -79,6 +84,7 @@ def _channels_last(images: npt.NDArray[Any], argument: str) -> Images:
             f"`{argument}` must hold at least one image. Received: shape={images.shape}"
         )
     if images.ndim == 3:
+        _check_several(images.shape, channels, argument)
         images = images[..., np.newaxis]
     if 0 in images.shape:
         raise ValueError(
@@ -89,9 +95,27 @@ def _channels_last(images: npt.NDArray[Any], argument: str) -> Images:
         remedy = "Keep the grayscale, RGB or RGBA channels."
         if images.shape[1] in (1, 3, 4):
             remedy = "Move the channels last with `images.transpose(0, 2, 3, 1)`."
+        elif images.ndim == 4 and images.shape[2] in (1, 3, 4):
+            # As MATLAB keeps them.
+            remedy = "Move the images first with `images.transpose(3, 0, 1, 2)`."
         raise ValueError(
             f"`{argument}` must hold images of 1, 3 or 4 channels, channels last. "
             f"Received: shape={images.shape}. {remedy}"
         )
     check_uint8(images, argument)
     return images[..., :3]
+
+
+def _check_several(shape: tuple[int, ...], channels: int | None, argument: str) -> None:
+    """Refuses (N, H, W) that is rather the shape of one image than of N gray ones."""
+    if shape[-1] in (1, 3, 4):
+        order, remedy = "(height, width, channels)", "image[None]"
+    elif shape[0] == channels == 3:
+        order, remedy = "(channels, height, width)", "image.transpose(1, 2, 0)[None]"
+    else:
+        return
+    raise ValueError(
+        f"`{argument}` must hold images of shape (N, H, W) or (N, H, W, C). Received: "
+        f"shape={shape}, which looks like one image of shape {order}: pass "
+        f"`{remedy}`. If it is {shape[0]} gray images, pass `images[..., None]`."
+    )

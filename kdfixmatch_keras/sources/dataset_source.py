@@ -3,31 +3,28 @@
 TensorFlow is not imported: whoever passes a dataset has done so.
 """
 
-import contextlib
-import os
-import tempfile
-import weakref
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.checks import validation
-from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import integer_labels
+from kdfixmatch_keras.sources.pixel_ranges import code_of_map, not_uint8
 from kdfixmatch_keras.sources.pixels import (
     Images,
     check_channels,
     check_image_size,
-    check_uint8,
     conform,
 )
-from kdfixmatch_keras.storage.files import writing
+from kdfixmatch_keras.sources.spool import Reading, Spool
 
 _INFINITE = -1  # tf.data.INFINITE_CARDINALITY
+# Elements whose pixels are looked at to tell their range, where they are not uint8.
+_LOOKED_AT = 32
 
 
 def is_dataset(data: object) -> bool:
@@ -73,9 +70,10 @@ def spool_dataset(
 
     Raises:
         TypeError: If `dataset` is none, or `labeled` is no boolean.
-        ValueError: If the dataset is infinite or empty, its elements are not as
-            above, images are not uint8, sizes differ and `image_size` is `None`, or
-            labels are not integers.
+        ValueError: If the dataset is infinite or empty, or tells no length and has
+            more than 500,000 images or 16 GiB of them; its elements are not as above,
+            images are not uint8, sizes differ and `image_size` is `None`, or labels
+            are not integers.
         OSError: If the disk does not take the file.
     """
     size = check_image_size(image_size)
@@ -87,23 +85,31 @@ def spool_dataset(
             f"`{argument}` must be a tf.data.Dataset. Received: "
             f"type={type(dataset).__name__}"
         )
-    _check_finite(dataset, argument)
-    _check_structure(dataset.element_spec, labeled, argument)
+    length = _finite_length(dataset, argument)
+    spec = dataset.element_spec
+    _check_structure(spec, labeled, argument)
+    _check_no_text(spec, labeled, argument)
     labels: list[npt.NDArray[np.int64]] = []
-    spool = _Spool(memory_bytes)
+    endless = "" if length else " If the dataset never ends, add `.take(count)`."
+    spool = Spool(memory_bytes, endless)
+    reading = Reading(spool, length, argument)
     shape: tuple[int, int, int] | None = None
+    elements = iter(dataset)
     try:
-        for element in dataset:
+        for element in elements:
             image, label = _image_and_label(element, labeled)
-            images = _as_batch(np.asarray(image), spool.num_images, argument)
-            if len(images) == 0:
-                continue
-            if shape is None:
-                shape = (*(size or images.shape[1:3]), channels or images.shape[3])
-            _check_alike(images, shape, size, channels, spool.num_images, argument)
-            spool.append(conform(images, shape))
-            if labeled:
-                labels.append(_batch_labels(label, len(images), argument))
+            images = _as_batch(np.asarray(image), spool.num_images, argument, spec)
+            if images.dtype != np.uint8:
+                more = _some_images(elements, labeled)
+                raise not_uint8([images, *more], argument, spec)
+            if len(images):
+                if shape is None:
+                    shape = (*(size or images.shape[1:3]), channels or images.shape[3])
+                _check_alike(images, shape, size, channels, spool.num_images, argument)
+                spool.append(conform(images, shape))
+                if labeled:
+                    labels.append(_batch_labels(label, len(images), argument))
+            reading.has_read_one()
         if shape is None:
             raise ValueError(
                 f"`{argument}` must hold at least one image. Received: an empty dataset"
@@ -115,75 +121,17 @@ def spool_dataset(
     return source, np.concatenate(labels) if labeled else None
 
 
-class _Spool:
-    """Collects images in memory, and in a file when they are too many."""
-
-    def __init__(self, memory_bytes: int) -> None:
-        self.num_images = 0
-        self._memory_bytes = memory_bytes
-        self._chunks: list[Images] = []
-        self._bytes = 0
-        self._file: IO[bytes] | None = None
-
-    def append(self, images: Images) -> None:
-        self.num_images += len(images)
-        self._bytes += images.size
-        # Not a view: it would keep a dropped alpha channel in memory.
-        self._chunks.append(np.ascontiguousarray(images))
-        if self._bytes > self._memory_bytes:
-            self._flush()
-
-    def finish(self, shape: tuple[int, int, int], argument: str) -> ImageSource:
-        if self._file is None:
-            images = np.concatenate(self._chunks)
-            self._chunks = []
-            return ArraySource(images, argument=argument)
-        self._flush()
-        self._file.close()
-        path = self._file.name
-        mapped = np.memmap(path, np.uint8, "r", shape=(self.num_images, *shape))
-        source = ArraySource(mapped, argument=argument)
-        # Runs when the source is collected, and at exit if it never is.
-        weakref.finalize(source, _remove, path)
-        return source
-
-    def discard(self) -> None:
-        if self._file is not None:
-            # On a full disk it still has something to write.
-            with contextlib.suppress(OSError):
-                self._file.close()
-            _remove(self._file.name)
-
-    def _flush(self) -> None:
-        remedy = "Set the environment variable TMPDIR to a folder with more space."
-        with writing(Path(tempfile.gettempdir()), remedy):
-            if self._file is None:
-                self._file = tempfile.NamedTemporaryFile(
-                    prefix="kdfixmatch_", suffix=".uint8", delete=False
-                )
-            for images in self._chunks:
-                self._file.write(images.data)
-            # What is still in memory is written here, too.
-            self._file.flush()
-        self._chunks = []
-
-
-def _remove(path: str) -> None:
-    # On Windows a file that is still mapped cannot be deleted.
-    try:
-        os.remove(path)
-    except OSError:
-        pass
-
-
-def _check_finite(dataset: Any, argument: str) -> None:
+def _finite_length(dataset: Any, argument: str) -> int | None:
+    """Number of elements, or None where a dataset does not tell it."""
     cardinality = getattr(dataset, "cardinality", None)
-    if cardinality is not None and int(cardinality()) == _INFINITE:
+    length = None if cardinality is None else int(cardinality())
+    if length == _INFINITE:
         raise ValueError(
             f"`{argument}` must be a finite dataset, as it is read once to its end. "
             "Received: a dataset of infinite cardinality. Drop its `.repeat()`, or "
             "add `.take(count)`."
         )
+    return None if length is None or length < 0 else length
 
 
 def _check_structure(spec: Any, labeled: bool, argument: str) -> None:
@@ -208,6 +156,30 @@ def _check_structure(spec: Any, labeled: bool, argument: str) -> None:
         )
 
 
+def _check_no_text(spec: Any, labeled: bool, argument: str) -> None:
+    """Refuses names of files, and files that have not been decoded."""
+    image, _ = _image_and_label(spec, labeled)
+    if getattr(getattr(image, "dtype", None), "name", None) != "string":
+        return
+    decoded = "tf.io.decode_image({0}, channels=3, expand_animations=False)"
+    names = decoded.replace("{0}", "tf.io.read_file({0})")
+    raise ValueError(
+        f"`{argument}` must be a dataset of images. Received: a dataset of strings. Of "
+        f"names of files, pass the folder, or a list"
+        f"{' as (paths, labels)' if labeled else ''}; or read them with "
+        f"`{code_of_map(names, spec)}`. Files that have been read are decoded with "
+        f"`{code_of_map(decoded, spec)}`."
+    )
+
+
+def _some_images(elements: Iterator[Any], labeled: bool) -> list[npt.NDArray[Any]]:
+    """Images of the next elements, as they are."""
+    return [
+        np.asarray(_image_and_label(element, labeled)[0])
+        for element in islice(elements, _LOOKED_AT)
+    ]
+
+
 def _image_and_label(element: Any, labeled: bool) -> tuple[Any, Any]:
     if isinstance(element, Mapping):
         return element["image"], element["label"] if labeled else None
@@ -216,19 +188,28 @@ def _image_and_label(element: Any, labeled: bool) -> tuple[Any, Any]:
     return element, None
 
 
-def _as_batch(images: npt.NDArray[Any], start: int, argument: str) -> Images:
-    """Checks the images of one element and views them as (b, h, w, 1 or 3)."""
+def _as_batch(images: npt.NDArray[Any], start: int, argument: str, spec: Any) -> Images:
+    """Checks the shape of one element and views it as (b, h, w, 1 or 3)."""
     shape = images.shape
     if images.ndim == 3:
         images = images[np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in shape[-3:]:
+        code = code_of_map("{0}[..., tf.newaxis]", spec)
+        remedy = f"A channel axis is added with `{code}`"
+        if len(shape) == 2 and shape[1] in (1, 3, 4):
+            remedy += (
+                ". If they are the rows of one image, it is a dataset by "
+                "`tf.data.Dataset.from_tensors(image)`"
+            )
+        elif images.ndim == 4 and images.shape[1] in (1, 3, 4):
+            axes = [1, 2, 0] if len(shape) == 3 else [0, 2, 3, 1]
+            code = code_of_map(f"tf.transpose({{0}}, {axes})", spec)
+            remedy += f", channels that are first are moved last with `{code}`"
         raise ValueError(
             f"`{argument}` must be a dataset of images of shape (h, w, c), or of "
             f"batches (b, h, w, c), with 1, 3 or 4 channels. Received: shape={shape} "
-            f"at image {start}. A channel axis is added with "
-            "`.map(lambda image: image[..., tf.newaxis])`."
+            f"at image {start}. {remedy}."
         )
-    check_uint8(images, argument)
     return images[..., :3]
 
 

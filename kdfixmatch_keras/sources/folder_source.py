@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,8 @@ class FolderSource(ImageSource):
             the folder, or the files' common parent.
         on_error: `"raise"`, or `"skip"` to leave out the files that cannot be read.
         read_once: Whether each image is needed only once. Then only headers are
-            read at the start, and nothing is kept in memory.
+            read at the start, and nothing is kept in memory, unless files are to be
+            left out, which only decoding tells.
         argument: Name that error messages give to `folder_or_files`.
 
     Attributes:
@@ -116,6 +117,7 @@ class FolderSource(ImageSource):
         validation.check_choice("on_error", on_error, ON_ERROR)
         validation.check_integer("cache_bytes", cache_bytes, 0)
         validation.check_flag("read_once", read_once)
+        read_once = read_once and on_error == "raise"
         if isinstance(folder_or_files, (str, os.PathLike)):
             folder = validation.check_path(argument, folder_or_files)
             root = check_folder(folder, argument)
@@ -143,7 +145,7 @@ class FolderSource(ImageSource):
         if read_once or shape is None or not self._fits(shape, cache_bytes):
             headers = self._readable(read_header)
             # One run names them all: those too that only decoding will find.
-            if not headers or (read_once and on_error == "raise"):
+            if not headers or read_once:
                 self._raise_if_any(self.skipped)
             sizes = [own for own, _ in headers]
             if size is None:
@@ -204,14 +206,19 @@ class FolderSource(ImageSource):
     def _raise_if_any(self, failures: dict[Path, str]) -> None:
         if not failures:
             return
-        named = [f"{printable(file)} ({why})" for file, why in failures.items()]
-        more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
         skip = "" if self._on_error == "skip" else SKIP_REMEDY
         raise ValueError(
             f"`{self._argument}` must hold only readable images. Received: "
-            f"{len(named)} that cannot be read: {', '.join(named[:MAX_NAMED])}{more}. "
-            f"Repair or remove them{skip}."
+            f"{len(failures)} that cannot be read: {listed(failures)}. Repair or "
+            f"remove them{skip}."
         )
+
+
+def listed(failures: Mapping[Path, str]) -> str:
+    """Names the first of the files that cannot be read, each with the reason."""
+    named = [f"{printable(file)} ({why})" for file, why in failures.items()]
+    more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+    return f"{', '.join(named[:MAX_NAMED])}{more}"
 
 
 @dataclass(frozen=True)
@@ -333,6 +340,8 @@ def _reason(file: Path, error: Exception) -> str:
     # Unlike `Path.exists`, this does not raise for a name that is too long.
     if not os.path.exists(file):
         return "a link to nothing" if os.path.islink(file) else "no such file"
+    if os.path.isdir(file):
+        return "it is a folder"
     if isinstance(error, Refused):
         return str(error)
     if isinstance(error, MemoryError):

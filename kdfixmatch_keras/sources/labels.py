@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 
-def integer_labels(labels: Any, argument: str) -> npt.NDArray[np.int64]:
+def integer_labels(
+    labels: Any, argument: str, class_names: Sequence[str] | None = None
+) -> npt.NDArray[np.int64]:
     """Checks that labels are one integer an image.
 
     Args:
         labels: Array or list of shape (n,) or (n, 1).
         argument: Name that the caller knows the labeled data by.
+        class_names: Names of the classes, if their numbers are known already.
 
     Returns:
         int64 array of shape (n,).
@@ -44,7 +47,7 @@ def integer_labels(labels: Any, argument: str) -> npt.NDArray[np.int64]:
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(
             f"`{argument}` must hold integer labels. Received: labels of "
-            f"{_problem(array)}"
+            f"{_problem(array, class_names)}"
         )
     if array.size and int(array.max()) > np.iinfo(np.int32).max:
         raise ValueError(
@@ -67,7 +70,7 @@ def check_one_label_each(name: str, labels: Any, count: int) -> None:
         )
 
 
-def _problem(array: npt.NDArray[Any]) -> str:
+def _problem(array: npt.NDArray[Any], class_names: Sequence[str] | None) -> str:
     kind = array.dtype.kind
     if kind == "f" and bool(np.isnan(array).any()):
         return (
@@ -77,10 +80,11 @@ def _problem(array: npt.NDArray[Any]) -> str:
     if kind in "fb":
         return f'dtype={array.dtype}. Convert whole numbers with `y.astype("int64")`.'
     if kind in "USO":
-        return (
-            f"dtype={array.dtype}. Number class names with "
-            "`names, y = np.unique(y, return_inverse=True)`."
-        )
+        code = "names, y = np.unique(y, return_inverse=True)"
+        if class_names is not None:
+            # Of some of the classes, or in another order, they would be others.
+            code = "[class_names.index(name) for name in y]"
+        return f"dtype={array.dtype}. Number class names with `{code}`."
     return f"dtype={array.dtype}"
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.sources import labels_file_hints
+from kdfixmatch_keras.sources.brightness import check_bright
+from kdfixmatch_keras.sources.class_numbers import numbered
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     PathLike,
@@ -24,6 +27,9 @@ from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
 COLUMNS = ["file", "label"]
+
+# Bytes that tell what a file is that is not as it should be.
+_START = 256
 
 
 def split_folder(
@@ -41,7 +47,8 @@ def split_folder(
 
     The file has the columns file,label in UTF-8. Its files are paths relative to
     `folder`, or absolute, in which `~` is a plain character; the classes are its labels
-    in sorted order. Blank lines are left out. Whatever it does not name is unlabeled.
+    in sorted order, integers being sorted as such. Blank lines are left out. Whatever
+    it does not name is unlabeled.
 
     Example:
         >>> labeled, unlabeled = split_folder("photos", "labels.csv", (96, 96))
@@ -94,7 +101,9 @@ def split_folder(
         on_error=on_error,
         argument=folder_argument,
     )
-    class_names = sorted(set(labels))
+    check_bright(images, file_argument)
+    check_bright(unlabeled, folder_argument)
+    class_names = numbered(set(labels), file_argument)
     number = {name: index for index, name in enumerate(class_names)}
     label_of = dict(zip(files, labels, strict=True))
     kept = [number[label_of[file]] for file in images.files]
@@ -134,6 +143,14 @@ def read_labels_file(
             f"`{argument}` must be a file whose path is valid UTF-8. Received: "
             f"{str(path)!r}. Rename it."
         )
+    with open(path, "rb") as binary:
+        start = binary.read(_START)
+    kind = labels_file_hints.of_bytes(start)
+    if kind:
+        raise ValueError(
+            f"`{argument}` must be a CSV file in UTF-8. Received: {str(path)!r}, "
+            f"{kind}."
+        )
     files: list[Path] = []
     labels: list[str] = []
     line_of: dict[Path, int] = {}
@@ -161,9 +178,11 @@ def read_labels_file(
             f"({error.reason} at byte {error.start}). Save it again as UTF-8."
         ) from error
     except csv.Error as error:
+        first = start.decode("utf-8", "replace").split("\n")[0]
+        cause = labels_file_hints.of_separator(first)
         raise ValueError(
             f"`{argument}` must be a CSV file. Received: {str(path)!r} ({error} in "
-            f"line {reader.line_num})"
+            f"line {reader.line_num})" + (f". {cause}" if cause else "")
         ) from error
     _check_labels(files, labels, path, allow_single, argument)
     return files, labels
@@ -171,9 +190,11 @@ def read_labels_file(
 
 def _check_header(header: list[str], path: Path, argument: str) -> None:
     if header != COLUMNS:
+        cause = labels_file_hints.of_header(header, COLUMNS)
         raise ValueError(
             f"`{argument}` must have the columns {','.join(COLUMNS)}, named so in its "
             f"first line. Received: {','.join(header) or 'an empty line'} in {path}"
+            + (f". {cause}" if cause else "")
         )
 
 
@@ -181,10 +202,11 @@ def _check_row(
     row: list[str], folder: Path, path: Path, line: int, argument: str
 ) -> tuple[Path, str]:
     if len(row) != len(COLUMNS):
+        remedy = labels_file_hints.of_separator(",".join(row))
         raise ValueError(
             f"`{argument}` must have two values in each line. Received: {len(row)} in "
-            f"line {line} of {path}: {','.join(row)}. Put a name with a comma in "
-            "double quotes."
+            f"line {line} of {path}: {','.join(row)}. "
+            + (remedy or "Put a name with a comma in double quotes.")
         )
     name, label = row
     if not label.strip() or label != label.strip():
@@ -198,20 +220,12 @@ def _check_row(
     # Unlike `Path.is_file`, this does not raise for a name that is too long.
     if not name or not os.path.isfile(file):
         found = "is a folder" if name and os.path.isdir(file) else "is not there"
+        found += labels_file_hints.of_name(name, folder)
         raise ValueError(
             f"`{argument}` must name image files relative to {folder}. Received: "
-            f"{name!r} in line {line} of {path}, which {found}{_near(file)}"
+            f"{name!r} in line {line} of {path}, which {found}"
         )
     return file, label
-
-
-def _near(file: Path) -> str:
-    """The question whether a neighbour was meant, if one has a similar name."""
-    if not os.path.isdir(file.parent):
-        return ""
-    names = os.listdir(file.parent)
-    near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.8)
-    return f". Did you mean {near[0]!r}?" if near else ""
 
 
 def _check_labels(

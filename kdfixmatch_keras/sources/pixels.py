@@ -1,5 +1,6 @@
 """Checks and conversions of uint8 pixels that every kind of source shares."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from kdfixmatch_keras.checks import array_validation, validation
+from kdfixmatch_keras.sources.pixel_ranges import not_uint8
 
 Images = npt.NDArray[np.uint8]
 
@@ -64,33 +66,15 @@ def check_uint8(images: npt.NDArray[Any], argument: str) -> None:
     Raises:
         ValueError: If the dtype of `images` is not uint8.
     """
-    kind = images.dtype.kind
     if images.dtype == np.uint8:
         return
-    if kind == "f" and any(bool(np.isnan(image).any()) for image in images):
-        problem = f"dtype={images.dtype} with NaN"
-        remedy = "Find where the NaN comes from before converting to uint8."
-    elif kind == "f":
-        problem = f"dtype={images.dtype}"
-        remedy = (
-            "Pixels in [0, 1] are converted by "
-            '`(images * 255).round().astype("uint8")`.'
+    first = images.flat[0] if images.size else None
+    if isinstance(first, str | bytes | os.PathLike):
+        raise ValueError(
+            f"`{argument}` must hold uint8 images. Received: an array of text, such as "
+            f"{str(first)!r}. Names of files are passed as a list: `images.tolist()`."
         )
-    elif images.dtype == np.uint16:
-        problem = "dtype=uint16"
-        remedy = 'Keep the high byte with `(images >> 8).astype("uint8")`.'
-    elif kind == "O":
-        problem = "dtype=object"
-        remedy = (
-            "Images of many sizes can come from a folder or a tf.data.Dataset, with "
-            "image_size=(height, width)."
-        )
-    else:
-        problem = f"dtype={images.dtype}"
-        remedy = 'Pixels in [0, 255] are converted by `images.astype("uint8")`.'
-    raise ValueError(
-        f"`{argument}` must hold uint8 images. Received: {problem}. {remedy}"
-    )
+    raise not_uint8([images], argument)
 
 
 def resize(image: Images, size: tuple[int, int]) -> Images:

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.sources.array_source import ArraySource
+from kdfixmatch_keras.sources.brightness import check_bright
+from kdfixmatch_keras.sources.class_numbers import check_not_names, numbered
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     EXTENSIONS,
+    PathLike,
     check_folder,
     find_images,
     printable,
@@ -26,6 +30,7 @@ from kdfixmatch_keras.sources.labels import (
     check_no_class_empty,
     integer_labels,
 )
+from kdfixmatch_keras.sources.path_list import are_paths, expanded, kept_rows
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 
 _ENDINGS = (
@@ -61,16 +66,19 @@ def labeled_source(
     """Makes random-access labeled images of what a user passes.
 
     Args:
-        data: A tuple `(x, y)` of a uint8 array of shape (N, H, W) or (N, H, W, C)
-            and integers of shape (N,) or (N, 1); a `tf.data.Dataset` of
-            `(image, label)`, batched or not; the path of a folder with one
-            sub-folder per class; or `LabeledImages`, which are returned as they are.
+        data: A tuple `(x, y)` of a uint8 array of shape (N, H, W) or (N, H, W, C), or
+            a list of N paths of files, and integers of shape (N,) or (N, 1); a
+            `tf.data.Dataset` of `(image, label)`, batched or not; the path of a folder
+            with one sub-folder per class; or `LabeledImages`, which are returned as
+            they are.
         image_size: `(height, width)` that images are resized to. `None`: their own.
         channels: 1 or 3. `None`: those of the data.
         class_names: The K names that a labeled set has fixed, for validation data:
             labels must then be in [0, K), or sub-folders have these names, and a
-            class may be absent. `None`: the data defines the classes: at least two,
-            each with an image; a folder's are its sub-folders in sorted order.
+            class may be absent; a label that is the name of a class of another number
+            is refused. `None`: the data defines the classes: at least two, each with an
+            image; a folder's are its sub-folders in sorted order, integers being
+            sorted as such.
         on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
         read_once: Whether each image is needed only once; see `FolderSource`.
         argument: Name that error messages give to `data`.
@@ -109,21 +117,29 @@ def labeled_source(
             data, True, image_size, channels, argument=argument
         )
         labels = integer_labels(labels, argument)
+    elif isinstance(data, tuple) and len(data) == 2 and are_paths(data[0]):
+        return _labeled_files(
+            *data,
+            names,
+            image_size=image_size,
+            channels=channels,
+            on_error=on_error,
+            read_once=read_once,
+            argument=argument,
+        )
     elif isinstance(data, tuple) and len(data) == 2:
         images = ArraySource(data[0], image_size, channels, argument=argument)
-        labels = integer_labels(data[1], argument)
-        if len(images) != len(labels):
-            raise ValueError(
-                f"`{argument}` must hold as many labels as images. Received: "
-                f"len(x)={len(images)}, len(y)={len(labels)}"
-            )
+        labels = integer_labels(data[1], argument, names)
+        _check_as_many(len(images), labels, argument)
     else:
         raise TypeError(
-            f"`{argument}` must be a tuple (x, y) of arrays, a tf.data.Dataset of "
-            "(image, label), the path of a folder with one sub-folder per class, or "
-            f"LabeledImages. Received: type={_type(data)}"
+            f"`{argument}` must be a tuple (x, y) of arrays, or of a list of paths and "
+            "an array, a tf.data.Dataset of (image, label), the path of a folder with "
+            f"one sub-folder per class, or LabeledImages. Received: type={_type(data)}"
+            + (". Pass a tuple, `(x, y)`." if isinstance(data, list) else "")
         )
-    names = check_classes(labels, names, argument)
+    names = _numbered_classes(labels, names, argument)
+    check_bright(images, argument)
     return LabeledImages(images, labels.astype(np.int32), names)
 
 
@@ -140,8 +156,9 @@ def unlabeled_source(
 
     Args:
         data: A uint8 array or `np.memmap` of shape (N, H, W) or (N, H, W, C); a
-            `tf.data.Dataset` of images, batched or not; the path of a folder; or an
-            `ImageSource`, which is returned as it is.
+            `tf.data.Dataset` of images, batched or not; the path of a folder; a list
+            of paths of files, whose order is kept; or an `ImageSource`, which is
+            returned as it is.
         image_size: `(height, width)` that images are resized to. `None`: their own.
         channels: 1 or 3. `None`: those of the data.
         on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
@@ -168,25 +185,28 @@ def unlabeled_source(
                 "image_size and channels when the source is made."
             )
         return data
+    source: ImageSource
     if isinstance(data, np.ndarray):
-        return ArraySource(data, image_size, channels, argument=argument)
-    if isinstance(data, (str, os.PathLike)):
-        return FolderSource(
-            data,
+        source = ArraySource(data, image_size, channels, argument=argument)
+    elif isinstance(data, (str, os.PathLike)) or are_paths(data):
+        source = FolderSource(
+            expanded(data) if are_paths(data) else data,
             image_size,
             channels,
             on_error=on_error,
             read_once=read_once,
             argument=argument,
         )
-    if is_dataset(data):
+    elif is_dataset(data):
         source, _ = spool_dataset(data, False, image_size, channels, argument=argument)
-        return source
-    raise TypeError(
-        f"`{argument}` must be a NumPy array or memmap of images, a tf.data.Dataset "
-        "of images, the path of a folder, or an ImageSource. Received: "
-        f"type={_type(data)}"
-    )
+    else:
+        raise TypeError(
+            f"`{argument}` must be a NumPy array or memmap of images, a "
+            "tf.data.Dataset of images, the path of a folder, a list of paths, or an "
+            f"ImageSource. Received: type={_type(data)}{_remedy(data)}"
+        )
+    check_bright(source, argument, is_predicted=read_once)
+    return source
 
 
 def _checked_labeled_images(
@@ -231,6 +251,45 @@ def _checked_labeled_images(
     return data
 
 
+def _labeled_files(
+    paths: Sequence[PathLike],
+    labels: Any,
+    class_names: list[str] | None,
+    *,
+    argument: str,
+    **reading: Any,
+) -> LabeledImages:
+    """Files that are listed, with a label each."""
+    labels = integer_labels(labels, argument, class_names)
+    _check_as_many(len(paths), labels, argument)
+    # Before the files are decoded, which can take long; then those that could be.
+    names = _numbered_classes(labels, class_names, argument) if paths else []
+    files = expanded(paths)
+    images = FolderSource(files, argument=argument, **reading)
+    labels = labels[kept_rows(files, images.files)]
+    if class_names is None:
+        check_no_class_empty(labels.tolist(), names, argument)
+    check_bright(images, argument)
+    return LabeledImages(images, labels.astype(np.int32), names)
+
+
+def _numbered_classes(
+    labels: npt.NDArray[np.int64], class_names: list[str] | None, argument: str
+) -> list[str]:
+    """The names of the classes that labels number; see `check_classes`."""
+    if class_names is not None:
+        check_not_names(labels, class_names, argument)
+    return check_classes(labels, class_names, argument)
+
+
+def _check_as_many(count: int, labels: npt.NDArray[np.int64], argument: str) -> None:
+    if count != len(labels):
+        raise ValueError(
+            f"`{argument}` must hold as many labels as images. Received: "
+            f"len(x)={count}, len(y)={len(labels)}"
+        )
+
+
 def _labeled_folder(
     folder: Path, class_names: list[str] | None, *, argument: str, **reading: Any
 ) -> LabeledImages:
@@ -241,6 +300,7 @@ def _labeled_folder(
     )
     files = find_images(folder)
     _check_folder_classes(folder, found, files, class_names, argument)
+    found = numbered(found, argument)
     defines_classes = class_names is None
     class_names = found if class_names is None else class_names
     if defines_classes and len(found) < 2:
@@ -250,16 +310,17 @@ def _labeled_folder(
         )
     number = {name: index for index, name in enumerate(class_names)}
 
-    def numbered(files: list[Path]) -> list[int]:
+    def labels_of(files: list[Path]) -> list[int]:
         labels = [number[file.relative_to(folder).parts[0]] for file in files]
         if defines_classes:
             check_no_class_empty(labels, found, argument, _ENDINGS)
         return labels
 
     # Before the images are decoded, which can take long; then those that could be.
-    numbered(files)
+    labels_of(files)
     images = FolderSource(files, root=folder, argument=argument, **reading)
-    labels = numbered(images.files)
+    check_bright(images, argument)
+    labels = labels_of(images.files)
     return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
 
 
@@ -297,3 +358,19 @@ def _type(data: object) -> str:
     if isinstance(data, tuple):
         return f"tuple of {len(data)}"
     return type(data).__name__
+
+
+def _remedy(data: object) -> str:
+    """What makes images of something, where that is known; the end of a message."""
+    if isinstance(data, list) and hasattr(data[0], "shape"):
+        return " of arrays. Make one array of them with `np.stack(images)`."
+    if isinstance(data, list) and isinstance(data[0], Image.Image):
+        code = "np.stack([np.asarray(image) for image in images])"
+        return f" of pictures. Make one array of them with `{code}`."
+    if isinstance(data, Image.Image):
+        return ". Convert it with `np.asarray(image)[None]`."
+    if hasattr(data, "__next__"):
+        return ". Of paths, pass `sorted(paths)`."
+    if hasattr(data, "__array__"):
+        return ". Convert it with `np.asarray(images)`."
+    return ""

@@ -11,6 +11,8 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
+from kdfixmatch_keras.sources.copies import without_copies
+from kdfixmatch_keras.sources.skipped import warn_of_skipped
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class TrainingData:
     Attributes:
         labeled: Labeled images.
         unlabeled: Unlabeled images.
-        validation: Labeled images to evaluate on after each epoch, or None.
+        validation: Labeled images to evaluate on after each epoch, without those whose
+            pixels are those of `labeled` ones; or None.
     """
 
     labeled: LabeledImages
@@ -42,6 +45,7 @@ def open_data(
     unlabeled: Any,
     validation_data: Any = None,
     image_size: Sequence[int] | None = None,
+    on_error: str = "raise",
 ) -> TrainingData:
     """Opens what the user passed, and checks that it belongs together.
 
@@ -50,14 +54,26 @@ def open_data(
         unlabeled: As for `KDFixMatch.fit`.
         validation_data: As for `KDFixMatch.fit`.
         image_size: `(H, W)` to which images are resized; None keeps their own.
+        on_error: As for `KDFixMatch.fit`.
 
     Raises:
         TypeError: An argument is of a kind that holds no images.
         ValueError: Images or labels are not usable; the message says which.
+
+    Warns:
+        UserWarning: Files were left out, or images of `validation_data` that are
+            copies of labeled ones.
     """
-    labeled_images = labeled_source(labeled, image_size)
+    labeled_images = labeled_source(labeled, image_size, on_error=on_error)
+    # What a user has opened has told them.
+    if labeled_images is not labeled:
+        warn_of_skipped(labeled_images, "labeled")
     shape = labeled_images.images.image_shape
-    unlabeled_images = unlabeled_source(unlabeled, image_size, shape[-1])
+    unlabeled_images = unlabeled_source(
+        unlabeled, image_size, shape[-1], on_error=on_error
+    )
+    if unlabeled_images is not unlabeled:
+        warn_of_skipped(unlabeled_images, "unlabeled")
     validation_images = None
     if validation_data is not None:
         validation_images = labeled_source(
@@ -65,9 +81,15 @@ def open_data(
             image_size,
             shape[-1],
             class_names=labeled_images.class_names,
+            on_error=on_error,
             argument="validation_data",
         )
+        if validation_images is not validation_data:
+            warn_of_skipped(validation_images, "validation_data")
         _check_same_shape("validation_data", validation_images.images, shape)
+        validation_images = without_copies(
+            validation_images, labeled_images, "validation_data"
+        )
     _check_same_shape("unlabeled", unlabeled_images, shape)
     return TrainingData(labeled_images, unlabeled_images, validation_images)
 

@@ -206,7 +206,7 @@ def test_metrics_cost_and_callbacks_of_each_network(kind, new_model, fit, tiny_i
         model,
         epochs=2,
         steps_per_epoch=None,
-        validation_data=tiny_images,
+        validation_data=(255 - tiny_images[0], tiny_images[1]),
         callbacks=[callback],
     )
     alone = {"loss", "accuracy", "supervised_loss", "val_loss", "val_accuracy"}

@@ -783,11 +783,11 @@ def test_train_refuses(photos, tmp_path, monkeypatch, options, words):
     (tmp_path / "other" / "yellow").mkdir(parents=True)
     (tmp_path / "other" / "blue").symlink_to(photos / "test" / "blue")
     (tmp_path / "big").mkdir()
-    Image.new("RGB", (9, 9)).save(tmp_path / "big" / "big.png")
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "big" / "big.png")
     for name in NAMES[:2]:
         write_images(tmp_path / "broken" / name, name, 1, 0)
         write_images(tmp_path / "mixed" / name, name, 1, 0)
-    Image.new("RGB", (9, 9)).save(tmp_path / "mixed" / NAMES[0] / "big.png")
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "mixed" / NAMES[0] / "big.png")
     (tmp_path / "broken" / "rot dunkel" / "bad.png").write_bytes(b"")
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.chdir(tmp_path)

@@ -26,7 +26,7 @@ CALLED = {
 # What they train on and how they tell of it, and a network that replaces a stage.
 OF_FIT_ALONE = {
     *("self", "labeled", "unlabeled", "validation_data"),
-    *("callbacks", "verbose", "run_dir", "outer"),
+    *("callbacks", "verbose", "run_dir", "outer", "on_error"),
 }
 
 

@@ -96,6 +96,13 @@ ROWS = [
     ),
     (
         "report.collect",
+        lambda g: collect(g, test=labeled_images()),
+        ValueError,
+        "`test` must hold images that are not labeled for training, or it measures "
+        "nothing. Received: 12 of 12 with the content of labeled images.",
+    ),
+    (
+        "report.collect",
         lambda g: collect(g, probe=g.model),
         TypeError,
         "`probe` must be a trained baselines.LinearProbe. Received: probe of type "

@@ -72,7 +72,7 @@ def test_draws_with_and_without_options(without_validation, tmp_path, options):
 
 
 def test_draws_validation_accuracy(tmp_path):
-    model = trained(validation_data=(IMAGES, LABELS))
+    model = trained(validation_data=(255 - IMAGES, LABELS))
     plot_run(model, tmp_path / "run.png")
     assert_is_picture(tmp_path / "run.png")
 

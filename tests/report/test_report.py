@@ -66,7 +66,7 @@ def unlabeled():
 
 @pytest.fixture(scope="module")
 def model(labeled, unlabeled):
-    return train(labeled, unlabeled, validation_data=labeled)
+    return train(labeled, unlabeled, validation_data=labeled_noise(12, 3, seed=5))
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,19 @@ def test_a_probe_that_has_not_seen_the_test_images_predicts_them(
         "C": probe.used_C,
         "cross_validated_accuracy": probe.cross_validated_accuracy,
     }
+
+
+def test_copies_of_labeled_images_are_not_counted(model, labeled, unlabeled):
+    test = labeled_noise(20, 3, seed=2)
+    pixels = test.images.images.copy()
+    pixels[[3, 8]] = labeled.images.images[[0, 5]]
+    with_copies = LabeledImages(ArraySource(pixels), test.labels, CLASSES)
+    with pytest.warns(UserWarning, match="Left out 2 of the 20 images of `test`"):
+        found = report.collect(model, labeled, unlabeled, with_copies)["test"]
+    rest = np.setdiff1d(np.arange(20), [3, 8])
+    others = LabeledImages(ArraySource(pixels[rest]), test.labels[rest], CLASSES)
+    assert found == report.collect(model, labeled, unlabeled, others)["test"]
+    assert found["images"] == 18
 
 
 def test_networks_are_compared_image_by_image():

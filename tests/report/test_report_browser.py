@@ -66,7 +66,8 @@ def pages(tmp_path_factory):
     names = [f"{HOSTILE[i % 3]} {'long' * 20} {i}.jpg" for i in range(30)]
     labeled = with_names(labeled_noise(30, 3, (40, 40, 3)), HOSTILE, names)
     model = train(labeled, labeled.images)
-    test = LabeledImages(labeled.images, np.roll(labeled.labels, 1), HOSTILE)
+    others = labeled_noise(30, 3, (40, 40, 3), seed=1).images
+    test = LabeledImages(Named(others, names), np.roll(labeled.labels, 1), HOSTILE)
     facts = {name: name * 20 for name in HOSTILE}
     contents = report.collect(model, labeled, labeled.images, test, run=facts)
     contents["verdict"] = HOSTILE[0]

@@ -32,6 +32,16 @@ ROWS = [
     ),
     (
         "sources.labeled_source",
+        lambda g: sources.labeled_source(
+            (IMAGES, LABELS), class_names=["1", "2", "3"], argument="test"
+        ),
+        ValueError,
+        "`test` must hold labels that number the classes, and are not names of others. "
+        "Received: the label 1, while the class named 1 has the number 0. Pass "
+        "`LabeledImages(source, numbers, class_names)`",
+    ),
+    (
+        "sources.labeled_source",
         lambda g: sources.labeled_source(labeled_images(images=IMAGES)),
         TypeError,
         "`labeled` must hold its images in an ImageSource, as `unlabeled_source` makes "
@@ -100,6 +110,30 @@ ROWS = [
         ValueError,
         "Received: tuples of 2. Drop the labels with `.map(lambda image, label: "
         "image)`.",
+    ),
+    (
+        "sources.unlabeled_source",
+        lambda g: sources.unlabeled_source(dataset(["a.jpg", "b.jpg"])),
+        ValueError,
+        "`unlabeled` must be a dataset of images. Received: a dataset of strings. Of "
+        "names of files, pass the folder, or a list; or read them with `.map(lambda "
+        "image: tf.io.decode_image(tf.io.read_file(image), channels=3, ",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: sources.labeled_source(
+            dataset({"image": ["a.jpg", "b.jpg"], "label": [0, 1]}).batch(2)
+        ),
+        ValueError,
+        "pass the folder, or a list as (paths, labels); or read them with `.map(lambda "
+        'data: {{**data, "image": tf.io.decode_image(',
+    ),
+    (
+        "sources.unlabeled_source",
+        lambda g: sources.unlabeled_source(dataset(IMAGES.transpose(0, 3, 1, 2))),
+        ValueError,
+        "channels that are first are moved last with `.map(lambda image: "
+        "tf.transpose(image, [1, 2, 0]))`.",
     ),
     (
         "sources.unlabeled_source",

@@ -414,7 +414,7 @@ def test_reasons_are_told_in_plain_words(tmp_path):
     (tmp_path / "flipped.png").write_bytes(png)
     assert reason(tmp_path / "flipped.png").startswith("damaged: its pixels do not")
     (tmp_path / "locked.png").mkdir()
-    assert reason(tmp_path / "locked.png") == "not a regular file"
+    assert reason(tmp_path / "locked.png") == "it is a folder"
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint16])

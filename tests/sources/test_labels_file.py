@@ -13,11 +13,11 @@ NAMES = ["a.png", "b c.png", "sub/d.png", "é.png", "x,y.png", "e.png", "f.png"]
 
 @pytest.fixture
 def photos(tmp_path):
-    """Images whose pixels all have the value of their position in `NAMES`."""
+    """Images whose pixels all have 20 times their position in `NAMES` as value."""
     folder = tmp_path / "photos"
     for value, name in enumerate(NAMES):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / name)
+        Image.fromarray(np.full((4, 4), 20 * value, np.uint8)).save(folder / name)
     return folder
 
 
@@ -36,12 +36,12 @@ def test_named_files_are_labeled_and_all_others_are_not(photos, encoding, newlin
     path = write(photos, GOOD.replace("\n", newline), encoding)
     labeled, unlabeled = split_folder(photos, path)
     assert labeled.class_names == ["bad", "ok"]
-    # Image by image: its value is its position in NAMES.
+    # Image by image: its value tells its position in NAMES.
     values = labeled.images[np.arange(4)][:, 0, 0, 0].tolist()
-    assert [NAMES[value] for value in values] == NAMES[1:5]
+    assert [NAMES[value // 20] for value in values] == NAMES[1:5]
     assert labeled.labels.tolist() == [1, 0, 1, 0]
     assert unlabeled.names == ["a.png", "e.png", "f.png"]
-    assert unlabeled[np.arange(3)][:, 0, 0, 0].tolist() == [0, 5, 6]
+    assert unlabeled[np.arange(3)][:, 0, 0, 0].tolist() == [0, 100, 120]
 
 
 def test_absolute_paths_and_blank_lines(photos):
@@ -62,7 +62,7 @@ def test_a_relative_folder_and_absolute_paths(photos, monkeypatch):
     text = f"file,label\n{photos / 'a.png'},x\nb c.png,x\ne.png,y\nf.png,y\n"
     labeled, unlabeled = split_folder("photos", write(photos, text))
     assert labeled.images.names == ["a.png", "b c.png", "e.png", "f.png"]
-    assert labeled.images[np.arange(4)][:, 0, 0, 0].tolist() == [0, 1, 5, 6]
+    assert labeled.images[np.arange(4)][:, 0, 0, 0].tolist() == [0, 20, 100, 120]
     assert unlabeled.names == ["sub/d.png", "x,y.png", "é.png"]
 
 
@@ -89,7 +89,7 @@ def test_unreadable_images_are_skipped_with_their_labels(photos):
     (photos / "b c.png").write_bytes(b"")
     labeled, unlabeled = split_folder(photos, write(photos, GOOD), on_error="skip")
     assert labeled.labels.tolist() == [0, 1, 0]
-    assert labeled.images[np.arange(3)][:, 0, 0, 0].tolist() == [2, 3, 4]
+    assert labeled.images[np.arange(3)][:, 0, 0, 0].tolist() == [40, 60, 80]
     assert [file.name for file in labeled.images.skipped] == ["b c.png"]
     assert unlabeled.names == ["e.png", "f.png"]
     (photos / "é.png").write_bytes(b"")
@@ -107,14 +107,33 @@ def test_a_link_to_a_labeled_image_is_not_unlabeled(photos):
     ("text", "message"),
     [
         ("", "columns file,label.*Received: an empty line"),
-        ("file;label\na.png;x\n", "columns file,label.*Received: file;label"),
-        ("file,label,split\na.png,x,1\n", "Received: file,label,split"),
-        ("name,label\na.png,x\n", "Received: name,label"),
-        ("a.png,x\nb c.png,y\n", "Received: a.png,x"),
+        ("file;label\na.png;x\n", "columns file,label.*Received: file;label.*semico"),
+        ('"file";"label"\n"a.png";"x"\n', "by semicolons: save it with commas"),
+        ("file\tlabel\na.png\tx\n", "separated by tabs: save it with commas"),
+        ("file|label\na.png|x\n", "separated by vertical bars"),
+        (GOOD + "a.png;x\n", "Received: 1 in line 6 .*separated by semicolons"),
+        ("file,label,split\na.png,x,1\n", "file,label,split.*Leave out the other col"),
+        (",file,label\n0,a.png,x\n", "first column has no name: .*`index=False`"),
+        ("label,file\nx,a.png\n", "Received: label,file.*Exchange the columns"),
+        ("File, Label\na.png,x\n", "Received: File, Label.*in lower case"),
+        ("name,label\na.png,x\n", "Received: name,label.*columns file and label"),
+        ("a.png,x\nb c.png,y\n", "Received: a.png,x.*no header: put file,label abo"),
         ("file,label\n", r"at least two classes.*0 line\(s\)"),
         ("file,label\na.png,x\ne.png,x\n", "at least two classes"),
         (GOOD + "gone.png,ok\n", "'gone.png' in line 6 .*is not there"),
-        (GOOD + "B c.png,ok\n", "Did you mean 'b c.png'?"),
+        # The cause, and what was meant.
+        (GOOD + "A.PNG,ok\n", r"'A.PNG' in line 6 .* there\. Did you mean 'a\.png'\?"),
+        (GOOD + "Sub/D.png,ok\n", r"there\. Did you mean 'sub/d\.png'\?"),
+        (GOOD + "sub\\d.png,ok\n", r"Write slashes .*Did you mean 'sub/d\.png'\?"),
+        (GOOD + "photos/a.png,ok\n", r"Paths start in .*/photos\. .*mean 'a\.png'\?"),
+        (GOOD + "/home/anna/photos/sub/d.png,ok\n", r"Paths start.*'sub/d\.png'\?"),
+        (GOOD + "C:\\img\\a.png,ok\n", r"slashes .* Paths start .*mean 'a\.png'\?"),
+        (GOOD + "d.png,ok\n", r"Paths start .*Did you mean 'sub/d\.png'\?"),
+        (GOOD + "a.jpg,ok\n", r"Did you mean 'a\.png'\?"),
+        (GOOD + "a,ok\n", r"Did you mean 'a\.png'\?"),
+        (GOOD + " a.png,ok\n", r"' a.png' in .*Did you mean 'a\.png'\?"),
+        (GOOD + "e\u0301.png,ok\n", "Did you mean 'é.png'?"),
+        (GOOD + "b_c.png,ok\n", "Did you mean 'b c.png'?"),
         (GOOD + "a" * 300 + ",ok\n", "'a{300}' in line 6 .*is not there"),
         (GOOD + "a" * 300 + "/b.png,ok\n", "in line 6 .*is not there"),
         (GOOD + "a.png,OK\n", r"in one way.*'ok' for .*b c\.png and 'OK' for .*a\.png"),
@@ -141,6 +160,31 @@ def test_refused(photos, text, message):
     with pytest.raises(ValueError, match=message) as info:
         split_folder(photos, write(photos, text))
     assert "\n" not in str(info.value)
+
+
+def test_files_of_one_name_are_all_named(photos):
+    (photos / "other").mkdir()
+    Image.new("L", (4, 4), 50).save(photos / "other" / "d.png")
+    with pytest.raises(ValueError, match="mean 'other/d.png' or 'sub/d.png'?"):
+        split_folder(photos, write(photos, GOOD + "D.png,ok\n"))
+    with pytest.raises(ValueError, match=r"mean 'other/d\.png'\?"):
+        split_folder(photos, write(photos, GOOD + "Other/d.png,ok\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04\x14\0\x06\0rest of it", "a spreadsheet: save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet: save it as CSV"),
+        (GOOD.encode("utf-16"), "a file in UTF-16: save it again"),
+        (GOOD.encode("utf-16-le"), "a file in UTF-16: save it again"),
+    ],
+)
+def test_what_is_no_text_is_named(photos, content, words):
+    path = write(photos, "")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"must be a CSV file in UTF-8.*{words}"):
+        split_folder(photos, path)
 
 
 def test_labels_used_once_can_be_allowed(photos):

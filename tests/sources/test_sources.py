@@ -168,6 +168,28 @@ class TestArraySource:
         np.testing.assert_array_equal(read_all(source), images)
 
 
+class TestOneImageForSeveral:
+    @pytest.mark.parametrize("width", [1, 3, 4])
+    def test_one_image_is_refused_and_what_is_said_helps(self, width):
+        image = np.full((6, 8, width), 90, np.uint8)
+        with pytest.raises(ValueError, match=r"looks like one .*`image\[None\]`"):
+            unlabeled_source(image)
+        assert len(unlabeled_source(image[None])) == 1
+        # Gray images that happen to be so narrow.
+        narrow = unlabeled_source(image[..., None])
+        assert len(narrow) == 6 and narrow.image_shape == (8, width, 1)
+
+    def test_channels_first_where_three_channels_are_wanted(self, images):
+        first = images[0].transpose(2, 0, 1)
+        with pytest.raises(ValueError, match=r"`image\.transpose\(1, 2, 0\)\[None\]`"):
+            unlabeled_source(first, channels=3)
+        found = unlabeled_source(first.transpose(1, 2, 0)[None], channels=3)
+        np.testing.assert_array_equal(read_all(found), images[:1])
+        # They are gray images where nothing else is known, or is said.
+        assert len(unlabeled_source(first)) == len(unlabeled_source(first, channels=1))
+        assert len(unlabeled_source(first[..., None], channels=3)) == 3
+
+
 class TestResize:
     def test_downscaling_antialiases(self):
         stripes = np.zeros((32, 32, 1), np.uint8)
@@ -716,7 +738,7 @@ class TestUnlabeledErrors:
         [
             (array_of(np.float32), r"dtype=float32.*images \* 255\)\.round\(\)"),
             (array_of(np.float32, value=np.nan), "float32 with NaN"),
-            (array_of(np.uint16), r"dtype=uint16.*images >> 8"),
+            (array_of(np.uint16, value=999), r"dtype=uint16.*images // 4"),
             (array_of(np.int64), r"dtype=int64.*astype"),
             (array_of(bool), "dtype=bool"),
             (array_of(object), "dtype=object.*image_size"),
@@ -727,6 +749,7 @@ class TestUnlabeledErrors:
             (array_of(np.uint8, (2, 4, 0)), "at least one pixel"),
             (array_of(np.uint8, (2, 4, 4, 2)), "1, 3 or 4 channels"),
             (array_of(np.uint8, (2, 3, 8, 8)), r"transpose\(0, 2, 3, 1\)"),
+            (array_of(np.uint8, (8, 8, 3, 99)), r"transpose\(3, 0, 1, 2\)"),
         ],
     )
     def test_array(self, data, message):
@@ -857,7 +880,7 @@ class TestDataset:
             (lambda data: data.map(lambda x: {"pixels": x}), "keys.*pixels"),
             (lambda data: data.map(lambda x: x[..., 0]), r"\(h, w, c\).*newaxis"),
             (lambda data: data.batch(2).batch(2), r"\(h, w, c\)"),
-            (lambda data: data.map(lambda x: x / 255), r"float.*\* 255\)\.round"),
+            (lambda data: data.map(lambda x: x / 255), r"float.*image \* 255"),
             (lambda data: data.map(lambda x: x / 255 * np.nan), "with NaN"),
             (
                 lambda data: data.map(lambda x: x[..., :1]).concatenate(data),

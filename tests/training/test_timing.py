@@ -44,7 +44,8 @@ def new_model(**changes):
 
 @pytest.fixture(scope="module")
 def data():
-    return new_model().load_data(LABELED, UNLABELED, LABELED)
+    images, labels = LABELED
+    return new_model().load_data(LABELED, UNLABELED, (255 - images, labels))
 
 
 def test_a_training_costs_the_sum_of_its_parts(data):

@@ -1,0 +1,108 @@
+"""Images for test that are copies of labeled ones, which measure nothing."""
+
+import hashlib
+import warnings
+import weakref
+
+import numpy as np
+import numpy.typing as npt
+
+from kdfixmatch_keras.sources.folder_source import FolderSource
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.resolve import LabeledImages
+from kdfixmatch_keras.sources.subset_source import SubsetSource
+
+# Of the test images; more are no accident.
+MAX_SHARE = 0.1
+_CHUNK, _BYTES = 256, 16
+
+# Of files, whose pixels take long to decode, and are asked for again by each training.
+_known: weakref.WeakKeyDictionary[FolderSource, npt.NDArray[np.bytes_]]
+_known = weakref.WeakKeyDictionary()
+
+
+def find_copies(
+    test: LabeledImages, labeled: LabeledImages, argument: str
+) -> npt.NDArray[np.int64]:
+    """Finds the images for test whose pixels are those of a labeled image.
+
+    Args:
+        test: Images for test, n of them.
+        labeled: Labeled images, of the same shape.
+        argument: Name that the caller knows `test` by.
+
+    Returns:
+        int64 array of their positions in `test`.
+
+    Raises:
+        ValueError: They are more than a tenth of the images.
+    """
+    known = set(_fingerprints(labeled.images).tolist())
+    prints = _fingerprints(test.images).tolist()
+    copies = [row for row, found in enumerate(prints) if found in known]
+    if len(copies) > MAX_SHARE * len(prints):
+        names = test.images.names
+        such = "" if names is None else f", such as {names[copies[0]]}"
+        raise ValueError(
+            f"`{argument}` must hold images that are not labeled for training, or it "
+            f"measures nothing. Received: {len(copies):,} of {len(prints):,} with the "
+            f"content of labeled images{such}. Remove them from one of both."
+        )
+    return np.array(copies, np.int64)
+
+
+def without(images: LabeledImages, rows: npt.NDArray[np.int64]) -> LabeledImages:
+    """Labeled images but for those at some positions; as they are if there are none."""
+    if len(rows) == 0:
+        return images
+    kept = np.setdiff1d(np.arange(len(images.images)), rows)
+    return LabeledImages(
+        SubsetSource(images.images, kept), images.labels[kept], images.class_names
+    )
+
+
+def without_copies(
+    test: LabeledImages, labeled: LabeledImages, argument: str
+) -> LabeledImages:
+    """Images for test but for those whose pixels are those of a labeled image.
+
+    Args:
+        test: Images for test.
+        labeled: Labeled images, of the same shape.
+        argument: Name that the caller knows `test` by.
+
+    Raises:
+        ValueError: More than a tenth of them would be left out.
+
+    Warns:
+        UserWarning: Some are left out.
+    """
+    copies = find_copies(test, labeled, argument)
+    if len(copies):
+        warnings.warn(
+            f"Left out {len(copies):,} of the {len(test.images):,} images of "
+            f"`{argument}`: their content is that of labeled images.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return without(test, copies)
+
+
+def _fingerprints(source: ImageSource) -> npt.NDArray[np.bytes_]:
+    """Digests of the pixels of each image."""
+    whole = source.source if isinstance(source, SubsetSource) else source
+    if isinstance(whole, FolderSource) and whole in _known:
+        known = _known[whole]
+        return known[source.indices] if isinstance(source, SubsetSource) else known
+    digests = []
+    for start in range(0, len(source), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(source)))
+        digests += [
+            hashlib.blake2b(image.tobytes(), digest_size=_BYTES).hexdigest()
+            for image in source[rows]
+        ]
+    # As text: NumPy drops zeros at the end of bytes.
+    found = np.array(digests, f"S{2 * _BYTES}")
+    if isinstance(source, FolderSource):
+        _known[source] = found
+    return found
