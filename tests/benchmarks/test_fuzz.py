@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageFile
 
-from kdfixmatch_keras.sources import folder_source
+from kdfixmatch_keras.sources import file_reading
 from kdfixmatch_keras.training.run_state import NOT_STARTED, RunState
 from tests.untraced import untraced
 
@@ -167,7 +167,7 @@ def test_made_up_pixels_are_noticed(scripts, tmp_path, monkeypatch):
     from fuzz_parts.image_cases import ImageCases
 
     # A reader that lets Pillow fill with gray what a file lacks.
-    monkeypatch.setattr(folder_source, "strict_reading", contextlib.nullcontext)
+    monkeypatch.setattr(file_reading, "strict_reading", contextlib.nullcontext)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     cases = ImageCases(tmp_path, 1, usual=400)
     found = [cases.run(number) for number in range(100)]
