@@ -17,7 +17,7 @@ Deep = npt.NDArray[np.uint16]
 
 # Gray levels that nearly all pixels of a set must be left with; where they have fewer
 # intensities, this share of them, as some of a few fall on one level by chance.
-MIN_LEVELS = 64
+MIN_LEVELS = 48
 _MIN_SHARE = 0.75
 # Share of the pixels, half of them the darkest and half the brightest, that may be hot
 # or dead ones of a sensor, or marks: they do not tell how many levels an image has.
