@@ -210,9 +210,17 @@ def _levels(pixels: np.ndarray, intensities: IntensityRange) -> int:
 
 WHOLE: list[Top] = [
     *((0, 2**bits - 1, ()) for bits in (8, 10, 12, 14, 16)),
-    *((0, 4095 << 4, ()), (0, 40, ()), (7000, 9000, ()), (0, 65535, (0, 65535))),
+    *((0, 4095 << 4, ()), (0, 40, ()), (7000, 9000, ())),
 ]
-TOPS: list[Top] = [*WHOLE, (0, 4095, (65535,)), (0, 500, (30000,)), (9000, 9999, (0,))]
+TOPS: list[Top] = [
+    *WHOLE,
+    *(
+        (0, 4095, (65535,)),
+        (0, 65535, (65535,)),
+        (0, 500, (30000,)),
+        (9000, 9999, (0,)),
+    ),
+]
 
 
 def _pixels(random: Random, bands: int, top: Top, is_deep: bool) -> np.ndarray:
