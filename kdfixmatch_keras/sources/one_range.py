@@ -18,13 +18,15 @@ def in_one_range(sources: Mapping[str, ImageSource]) -> list[ImageSource]:
         sources: Sources by the name of the argument that they came by.
 
     Returns:
-        The sources in their order, those with such images in the common range.
+        The sources in their order, those with such images in the common range: the one
+        that they have already, of more images perhaps, or what they ask for.
 
     Raises:
         ValueError: Few gray levels would be left; see `range_of`.
     """
     deep = {name: found for name, found in sources.items() if found.survey is not None}
-    if not deep:
+    ranges = {found.intensity_range for found in deep.values()}
+    if not deep or (len(ranges) == 1 and None not in ranges):
         return list(sources.values())
     surveys = [found.survey for found in deep.values() if found.survey is not None]
     whole = functools.reduce(operator.add, surveys)

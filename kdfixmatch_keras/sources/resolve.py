@@ -43,7 +43,8 @@ from kdfixmatch_keras.sources.path_list import are_paths, expanded, kept_rows
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 
 # Names of the parts of a data set, of which a folder has several in place of classes.
-_PARTS = {"labeled", "labelled", "test", "train", "training", "unlabeled", "unlabelled"}
+_WITHOUT_LABEL = {"unlabeled", "unlabelled"}
+_PARTS = {"labeled", "labelled", "test", "train", "training", *_WITHOUT_LABEL}
 _PARTS |= {"val", "valid", "validation"}
 
 
@@ -311,6 +312,22 @@ def _check_as_many(count: int, labels: npt.NDArray[np.int64], argument: str) -> 
         )
 
 
+def _check_no_parts(folder: Path, found: list[str], argument: str) -> None:
+    """Refuses sub-folders that would be classes and are parts of a data set."""
+    if {name.lower() for name in found} <= _PARTS:
+        raise ValueError(
+            f"`{argument}` must have one sub-folder per class. Received: {folder}, "
+            f"whose sub-folders {', '.join(found)} look like the parts of a data set. "
+            "Pass one of them."
+        )
+    others = [name for name in found if name.lower() in _WITHOUT_LABEL]
+    if others:
+        raise ValueError(
+            f"`{argument}` must have one sub-folder per class. Received: {folder} with "
+            f"the sub-folder {others[0]}, which is none. Move it."
+        )
+
+
 def _in_range(
     source: ImageSource, intensity_range: IntensityRange | str | None
 ) -> ImageSource:
@@ -384,12 +401,8 @@ def _check_folder_classes(
             f"Received: {len(loose)} image(s) in none, such as {loose[0]}. Move them "
             "into their class's sub-folder."
         )
-    if class_names is None and {name.lower() for name in found} <= _PARTS:
-        raise ValueError(
-            f"`{argument}` must have one sub-folder per class. Received: {folder}, "
-            f"whose sub-folders {', '.join(found)} look like the parts of a data set. "
-            "Pass one of them."
-        )
+    if class_names is None:
+        _check_no_parts(folder, found, argument)
     unknown = [] if class_names is None else sorted(set(found) - set(class_names))
     if unknown:
         twin = twin_of(unknown[0], class_names or [])

@@ -1,5 +1,6 @@
 """What of an image file is not read: its other pages and bands."""
 
+import re
 import struct
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ _MAX_PAGES = 100_000
 
 # Tags of a TIFF file.
 _SUBFILE, _INTERPRETATION, _BANDS, _PARTS, _EXTRA = 254, 262, 277, 330, 338
-_LAYOUT, _BAND_BY_BAND = 284, 2
+_LAYOUT, _BAND_BY_BAND, _DESCRIPTION = 284, 2, 270
 # A page that shows another page, smaller or as a mask.
 _REDUCED, _MASK = 1, 4
 # What a fourth band is that is no more than transparency, 999 by one program.
@@ -70,6 +71,9 @@ def _of_tiff(stream: BinaryIO, image: ImageFile.ImageFile) -> Found:
             "cameras; save the image itself"
         )
     pages = 1 + sum(not page & (_REDUCED | _MASK) for page in others)
+    # Of a large stack, ImageJ lists the first page alone.
+    in_stack = re.match(r"ImageJ=.*\nimages=(\d{1,9})\n", str(tags.get(_DESCRIPTION)))
+    pages = max(pages, int(in_stack[1])) if in_stack else pages
     bands: int = tags.get(_BANDS, 1)
     used = _USED.get(tags.get(_INTERPRETATION, -1), bands)
     has_alpha = bool(_ALPHA & set(values_of(image, _EXTRA)))

@@ -400,7 +400,9 @@ def test_label_spreading_is_fixed_by_a_seed(new_spreading, fit, tiny_images):
 
 
 @pytest.mark.parametrize("kind", [LinearProbe, LabelSpreading])
-def test_16_bit_files_are_scaled_as_those_of_the_labels(kind, tiny_backbone, tmp_path):
+def test_16_bit_files_are_scaled_as_those_of_the_labels(
+    kind, tiny_backbone, tmp_path, capsys
+):
     draw = np.random.default_rng(0)
     for index in range(4):
         folder = tmp_path / "labeled" / "ab"[index % 2]

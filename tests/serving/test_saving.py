@@ -107,7 +107,7 @@ def test_a_model_of_16_bit_files_keeps_their_range(tmp_path):
     model = KDFixMatch("small_cnn", weights=None, embedding_dim=8, batch_size=4, seed=0)
     with untraced():
         model.fit(
-            *(tmp_path / "labeled", tmp_path / "unlabeled", tmp_path / "labeled"),
+            *(tmp_path / "labeled", tmp_path / "unlabeled"),
             **{"epochs": 1, "steps_per_epoch": 1, "verbose": 0},
         )
     assert model.intensity_range == IntensityRange(0, 4095)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdfixmatch_keras import datasets
 from kdfixmatch_keras.sources import (
     ArraySource,
     FolderSource,
@@ -178,6 +179,15 @@ def test_folders_of_one_training_share_a_scale(tmp_path, cache_bytes):
         found += [*data.validation.images[[0]]]
         for pixels, name in zip(found, "xyuv", strict=True):
             np.testing.assert_array_equal(pixels, images[name] >> 4)
+
+
+def test_a_data_set_of_folders_shares_a_scale(tmp_path):
+    for name, high in (("train/x", 500), ("train/y", 900), ("test/x", 4000)):
+        save(tmp_path / name / "0.png", random(high))
+    data = datasets.load("own", 2, data_dir=tmp_path)
+    for images in (data.labeled.images, data.unlabeled, data.test.images):
+        assert images.intensity_range == IntensityRange(0, 4095)
+    assert open_data(data.labeled, data.unlabeled).unlabeled is data.unlabeled
 
 
 def test_a_csv_file_shares_a_scale_with_the_rest(tmp_path):

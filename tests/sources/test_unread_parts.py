@@ -39,6 +39,14 @@ def test_pages_of_a_tiff(tmp_path, written, order, is_big):
     ]
 
 
+def test_pages_of_a_stack_of_imagej(tmp_path):
+    """Which lists the first alone, where all are too large for the list."""
+    words = "ImageJ=1.54f\nimages=50\nslices=50\n"
+    Image.fromarray(random()).save(tmp_path / "a.tif", tiffinfo={270: words})
+    (note,) = notes(tmp_path)
+    assert note.startswith("1 file has 50 pages, the first is read (")
+
+
 def test_smaller_copies_of_a_page_are_no_pages(tmp_path, written):
     page = written.Page(random(), 2)
     small = written.Page(random(shape=(2, 3)), 2, subfile=1)
