@@ -109,7 +109,8 @@ class ImageClassifier:
         intensity_range: What intensities of the 16-bit files that it was trained on
             became 0 and 255, found from all of them, and those of such files become
             that `predict` and `evaluate` are given; or None, where there were none and
-            such files are refused.
+            such files are refused. Who knows it can set it: a
+            `sources.IntensityRange`.
         used_seed: Seed of the last `fit` with a `run_dir`, drawn where `seed` is None.
         image_passes: What the last `fit` cost: how often an image went forward
             through a network, to train (which counts three times, for the way back),

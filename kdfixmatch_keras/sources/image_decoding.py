@@ -14,7 +14,12 @@ from kdfixmatch_keras.sources.image_opening import (
     opened,
     values_of,
 )
-from kdfixmatch_keras.sources.intensity import MAX_BEYOND, IntensityRange, Survey
+from kdfixmatch_keras.sources.intensity import (
+    MAX_BEYOND,
+    IntensityRange,
+    Survey,
+    share_beyond,
+)
 from kdfixmatch_keras.sources.pixels import Images, resize_picture
 from kdfixmatch_keras.sources.remarks import Found, is_extra_band
 from kdfixmatch_keras.sources.unread_parts import unread_parts
@@ -202,7 +207,7 @@ def _scaled(
     """A deep image in 8 bits, of mode L or RGB."""
     is_white_zero = deep_pixels.is_white_zero(image)
     deep = deep_pixels.deep_pixels(stream, image, found)
-    beyond = intensities.share_beyond(deep)
+    beyond = share_beyond(intensities, deep)
     if beyond > MAX_BEYOND:
         raise Refused(
             f"{beyond:.0%} of its 16-bit pixels lie beyond {intensities}, the "

@@ -57,7 +57,15 @@ class IntensityRange:
 
         Returns:
             uint8 array of the same shape.
+
+        Raises:
+            ValueError: `pixels` are not uint16.
         """
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint16:
+            found = getattr(pixels, "dtype", type(pixels).__name__)
+            raise ValueError(
+                f"`pixels` must be an array of uint16. Received: pixels of {found}"
+            )
         table, gray = gray_levels(self), np.empty(pixels.shape, np.uint8)
         source, result = pixels.reshape(-1), gray.reshape(-1)
         for start in range(0, source.size, _BLOCK):
@@ -65,10 +73,11 @@ class IntensityRange:
             result[block] = table[source[block]]
         return gray
 
-    def share_beyond(self, pixels: Deep) -> float:
-        """Which share of the pixels lies outside the range."""
-        beyond = np.count_nonzero(pixels < self.low)
-        return (beyond + np.count_nonzero(pixels > self.high)) / pixels.size
+
+def share_beyond(intensities: IntensityRange, pixels: Deep) -> float:
+    """Which share of the pixels lies outside a range."""
+    beyond = np.count_nonzero(pixels < intensities.low)
+    return (beyond + np.count_nonzero(pixels > intensities.high)) / pixels.size
 
 
 @functools.lru_cache(maxsize=8)

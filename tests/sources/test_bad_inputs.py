@@ -225,6 +225,12 @@ ROWS = [
         "Received: intensity_range=IntensityRange(low=9, high=9)",
     ),
     (
+        "IntensityRange.gray",
+        lambda g: IntensityRange(0, 4095).gray(IMAGES),
+        ValueError,
+        "`pixels` must be an array of uint16. Received: pixels of uint8",
+    ),
+    (
         "ImageSource.in_range",
         lambda g: array_source().in_range(4095),
         ValueError,
