@@ -163,7 +163,7 @@ def _why_not(kind: str, stream: BinaryIO) -> str:
 def _why_not_tiff(stream: BinaryIO) -> str:
     try:
         tags = _first_page(stream)
-        bits = max(tags[_BITS])
+        bits = int(max(tags[_BITS]))
         kind = _FORMATS_OF_SAMPLES.get((tags.get(_SAMPLE_FORMAT) or (1,))[0], "")
         bands = tags.get(_BANDS, 1)
         inverted = " whose white is 0" if tags.get(_INTERPRETATION) == 0 else ""
