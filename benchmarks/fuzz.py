@@ -1,11 +1,11 @@
 """Whether damaged files ever crash, hang or mislead what reads them.
 
-python benchmarks/fuzz.py --images 20000 --run-folders 1000 --seed 0
+python benchmarks/fuzz.py --images 20000 --sets 20000 --run-folders 1000 --seed 0
 
-damages image files, saved models, trusted sets, runs and states of stopped trainings
-in processes that are watched; README.md says how, and what must come of it. The exit
-status is 1 if one crashed or hung, or something was wrong. About a quarter of an hour
-on two cores.
+writes sets of image files of rare kinds, and damages image files, saved models, trusted
+sets, runs and states of stopped trainings in processes that are watched; README.md says
+how, and what must come of it. The exit status is 1 if one crashed or hung, or something
+was wrong. About twenty minutes on two cores.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import measuring
 import workers
 from fuzz_parts.image_cases import ImageCases
 from fuzz_parts.run_cases import RunCases, make
+from fuzz_parts.set_cases import SetCases
 
 # Outcome of cases that no process was left for.
 NOT_TRIED = "crash: not tried, as no process started"
@@ -42,8 +43,10 @@ def main() -> int:
         images = partial(ImageCases, folder, options.seed, options.images)
         runs = partial(RunCases, folder, options.seed, undamaged)
         # A training that goes on compiles two networks.
+        sets = partial(SetCases, folder, options.seed)
         for kind, begin, cases, limit in (
             ("images", images, options.images * 11 // 10, 30.0),
+            ("sets", sets, options.sets, 30.0),
             ("runs", runs, options.run_folders, 240.0),
         ):
             began = time.monotonic()
@@ -56,6 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line, that of this process unless another is given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--sets", type=int, default=20_000)
     parser.add_argument("--run-folders", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0, help="of the damages")
     return parser.parse_args(arguments)

@@ -135,6 +135,8 @@ def _import_silently() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Of files that it cannot read, of which the reason is told.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as nothing:

@@ -32,12 +32,15 @@ def evaluate(run: Path, data: Path, on_error: str, as_json: bool) -> None:
         channels,
         model.class_names,
         on_error=on_error,
+        intensity_range=model.intensity_range,
         argument="--data",
     )
     skipped = skipped_files(labeled.images)
     if skipped:
         named = listed(f"{file} ({reason})" for file, reason in skipped.items())
         say(f"Warning: left out {len(skipped):,} unreadable files: {named}")
+    for note in labeled.images.notes:
+        say(f"Note: {note}")
     results = evaluate_predictions(
         model.predict(labeled.images), labeled.labels, labeled.class_names
     )

@@ -19,7 +19,8 @@ from kdfixmatch_keras.sources import (
 )
 from kdfixmatch_keras.sources.class_numbers import are_integers
 from kdfixmatch_keras.sources.copies import find_copies, without
-from kdfixmatch_keras.training.data import TrainingData
+from kdfixmatch_keras.sources.intensity import LATER
+from kdfixmatch_keras.training.data import TrainingData, check_apart, in_one_range
 
 MAX_SKIPPED = 20
 
@@ -96,6 +97,9 @@ class Images:
             else None,
             "test_among_unlabeled": len(self.files_in_two_sets("test", "unlabeled")),
             "skipped": self.skipped(),
+            "notes": {
+                name: source.notes for name, source in self._sources_by_set().items()
+            },
         }
 
 
@@ -129,6 +133,8 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
             "`--labeled` or `--labels` must be given, and not both. Received: "
             + ("neither" if labeled is None else "both")
         )
+    inputs = {f"--{name}": params[name] for name in ("unlabeled", "test")}
+    check_apart("--labeled", labeled, **inputs)
     on_error = params["on_error"]
     unlabeled: ImageSource
     if labels is not None:
@@ -143,13 +149,18 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
         )
     else:
         labeled_images = labeled_source(
-            labeled, size, on_error=on_error, argument="--labeled"
+            labeled,
+            size,
+            on_error=on_error,
+            intensity_range=LATER,
+            argument="--labeled",
         )
         unlabeled = unlabeled_source(
             params["unlabeled"],
             size,
             labeled_images.images.image_shape[-1],
             on_error=on_error,
+            intensity_range=LATER,
             argument="--unlabeled",
         )
     test = None
@@ -160,6 +171,7 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
             labeled_images.images.image_shape[-1],
             labeled_images.class_names,
             on_error=on_error,
+            intensity_range=LATER,
             argument="--test",
         )
     _check_one_size(labeled_images, "--unlabeled", unlabeled)
@@ -170,6 +182,11 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
         for option in ("labeled", "labels", "unlabeled", "test")
         if params[option] is not None
     }
+    data = in_one_range(
+        TrainingData(labeled_images, unlabeled, test),
+        ("--labeled" if labels is None else "--labels", "--unlabeled", "--test"),
+    )
+    labeled_images, unlabeled, test = data.labeled, data.unlabeled, data.validation
     if test is None:
         return Images(labeled_images, unlabeled, None, paths)
     copies = find_copies(test, labeled_images, "--test")
@@ -246,6 +263,8 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
             f"{facts['test_among_unlabeled']:,} of the test images are also among the "
             "unlabeled; the networks will have seen them, without their labels"
         )
+    for name, notes in facts["notes"].items():
+        lines += [f"{name.capitalize()}: {note}" for note in notes]
     skipped = facts["skipped"]
     if skipped:
         lines.append(f"Left out, as they cannot be read: {len(skipped):,}")

@@ -2,6 +2,7 @@
 
 import csv
 import glob
+from collections import Counter
 from pathlib import Path
 
 from rich.progress import Progress
@@ -12,8 +13,10 @@ from kdfixmatch_cli.output import check_file, listed
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.serving.file_prediction import predict_files
+from kdfixmatch_keras.sources.file_kinds import READ, passed_over_line
 from kdfixmatch_keras.sources.folder_source import ON_ERROR
-from kdfixmatch_keras.sources.image_files import EXTENSIONS, find_images
+from kdfixmatch_keras.sources.image_files import search_folder
+from kdfixmatch_keras.sources.remarks import Remarks
 from kdfixmatch_keras.storage.files import written_aside
 
 COLUMNS = ["file", "class", "confidence"]
@@ -35,10 +38,11 @@ def predict(
     every = probability_columns(folder.read_class_names())
     headers = [",".join(COLUMNS), ",".join([*COLUMNS, *every])]
     check_file(output, headers)
-    files = find_files(images)
+    files, passed_over = find_files(images)
     model = folder.load_model()
     names = model.class_names or []
     failures: dict[Path, str] = {}
+    remarks = Remarks()
     with (
         written_aside(output) as aside,
         open(aside, "w", newline="", encoding="utf-8") as opened,
@@ -47,7 +51,11 @@ def predict(
         task = progress.add_task("Classifying", total=len(files))
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow([*COLUMNS, *(every if all_classes else [])])
-        for batch in predict_files(model.serving_network, files, batch_size):
+        batches = predict_files(
+            model.serving_network, files, batch_size, model.intensity_range
+        )
+        for batch in batches:
+            remarks.take(batch.remarks)
             failures |= batch.failures
             if failures and on_error == "raise":
                 raise ValueError(
@@ -65,6 +73,9 @@ def predict(
             )
     if failures:
         say(f"Warning: left out {len(failures):,} unreadable files: {_named(failures)}")
+    others = passed_over_line(passed_over)
+    for remark in [*remarks.lines(), *([f"passed over: {others}"] if others else [])]:
+        say(f"Note: {remark}")
     console.print(f"Wrote {output}: {len(files) - len(failures):,} images")
 
 
@@ -77,28 +88,39 @@ def _named(failures: dict[Path, str]) -> str:
     return listed(f"{file} ({reason})" for file, reason in failures.items())
 
 
-def find_files(images: list[str]) -> list[Path]:
+def find_files(images: list[str]) -> tuple[list[Path], Counter[str]]:
     """The files that folders, names and patterns stand for, each once.
+
+    Returns:
+        The files, and how many of which kinds are no images in the folders.
 
     Raises:
         ValueError: One of them stands for nothing.
     """
     files: dict[Path, Path] = {}
+    passed_over: Counter[str] = Counter()
     for name in images:
         path = Path(name)
         matches = [path] if path.exists() or path.is_symlink() else _matches(name)
         found = []
         for match in matches:
-            found += find_images(match) if match.is_dir() else [match]
+            if not match.is_dir():
+                found.append(match)
+                continue
+            inside = search_folder(match)
+            found += inside.files
+            passed_over += inside.passed_over
         if not found:
             kind = "a folder without images" if path.is_dir() else "no file or folder"
+            others = passed_over_line(passed_over)
             raise ValueError(
-                "`IMAGES` must be folders, files or patterns of image files (."
-                f"{', .'.join(EXTENSIONS)}). Received: {name} ({kind})"
+                f"`IMAGES` must be folders, files or patterns of image files: {READ} "
+                f"are read. Received: {name} ({kind}"
+                + (f"; passed over: {others})" if others else ")")
             )
         for file in found:
             files.setdefault(file.resolve(), file)
-    return list(files.values())
+    return list(files.values()), passed_over
 
 
 def _matches(pattern: str) -> list[Path]:

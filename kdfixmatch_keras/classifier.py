@@ -27,6 +27,7 @@ from kdfixmatch_keras.sources import (
     unlabeled_source,
 )
 from kdfixmatch_keras.sources.image_files import expand_user
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
 from kdfixmatch_keras.training import session
 from kdfixmatch_keras.training.data import TrainingData, open_data
@@ -113,6 +114,11 @@ class ImageClassifier:
 
     Attributes:
         class_names: Names of the `K` classes, or None before `fit`.
+        intensity_range: What intensities of the 16-bit files that it was trained on
+            became 0 and 255, found from all of them, and those of such files become
+            that `predict` and `evaluate` are given; or None, where there were none and
+            such files are refused. Who knows it can set it: a
+            `sources.IntensityRange`.
         used_seed: Seed of the last `fit` with a `run_dir`, drawn where `seed` is None.
         image_passes: What the last `fit` cost: how often an image went forward
             through a network, to train (which counts three times, for the way back),
@@ -186,6 +192,7 @@ class ImageClassifier:
         self.mixed_precision = check_precision(mixed_precision)
         self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
+        self.intensity_range: IntensityRange | None = None
         self.used_seed: int | None = None
         self.image_passes = 0
 
@@ -271,8 +278,11 @@ class ImageClassifier:
             of_fit,
         ) as opened:
             self.class_names = data.labeled.class_names
+            self.intensity_range = data.intensity_range
             if plan.run_dir is not None:
                 self.used_seed = opened.seed
+            for note in data.notes():
+                plan.say(note)
             try:
                 yield opened
             finally:
@@ -407,6 +417,7 @@ class ImageClassifier:
                 channels,
                 on_error=on_error,
                 read_once=True,
+                intensity_range=self.intensity_range,
                 argument="images",
             )
         if source is not images:
@@ -475,6 +486,7 @@ class ImageClassifier:
                 class_names=self.class_names,
                 on_error=on_error,
                 read_once=True,
+                intensity_range=self.intensity_range,
                 argument="images",
             )
         if data is not images:
@@ -509,7 +521,9 @@ class ImageClassifier:
         network = self.serving_network
         if self.class_names is None:
             raise RuntimeError("The network has no class names. Call `fit` first.")
-        export.export_network(network.teacher, self.class_names, path, format)
+        export.export_network(
+            network.teacher, self.class_names, path, format, self.intensity_range
+        )
 
 
 def _own_copy(value: Any) -> Any:

@@ -6,7 +6,7 @@ image files, and draws which training images keep their label.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     spool_dataset,
 )
+from kdfixmatch_keras.sources.intensity import LATER
 from kdfixmatch_keras.sources.labels import check_classes, integer_labels
+from kdfixmatch_keras.sources.one_range import in_one_range
 
 NAMES = ("digits", "cifar10", "cifar100", "svhn", "food101")
 
@@ -255,7 +257,9 @@ def _check_downloads(data_dir: Path, name: str) -> None:
 def _read_folders(
     train_folder: Path, test_folder: Path, image_size: tuple[int, int] | None
 ) -> tuple[LabeledImages, LabeledImages]:
-    train = labeled_source(train_folder, image_size, argument="data_dir/train")
+    train = labeled_source(
+        train_folder, image_size, argument="data_dir/train", intensity_range=LATER
+    )
     height, width, channels = train.images.image_shape
     test = labeled_source(
         test_folder,
@@ -263,6 +267,7 @@ def _read_folders(
         channels,
         class_names=train.class_names,
         argument=f"data_dir/{test_folder.name}",
+        intensity_range=LATER,
     )
     if test.images.image_shape != train.images.image_shape:
         raise ValueError(
@@ -271,6 +276,12 @@ def _read_folders(
             f"{test.images.image_shape} in {test_folder.name}. Pass "
             "image_size=(height, width) to resize them."
         )
+    sources = {
+        "data_dir/train": train.images,
+        f"data_dir/{test_folder.name}": test.images,
+    }
+    parts = zip((train, test), in_one_range(sources), strict=True)
+    train, test = (replace(part, images=images) for part, images in parts)
     return train, test
 
 

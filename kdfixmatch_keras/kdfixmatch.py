@@ -167,8 +167,8 @@ class KDFixMatch(ImageClassifier):
                 in place of the first step; alike, unless `inner_init` is `"fresh"`.
             run_dir: Folder that keeps the state of the training after each epoch.
                 Stopped at any moment and called again with the same arguments and
-                images, `fit` goes on and ends with the same bits. Kept are a `seed` that
-                was drawn and what `minutes` came to, not what callbacks remember.
+                images, `fit` goes on and ends with the same bits. A drawn `seed` and
+                what `minutes` came to are kept, what callbacks remember is not.
             on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
 
         Returns:

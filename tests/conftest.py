@@ -185,3 +185,12 @@ def given(prepared, tmp_path, monkeypatch):
     # What would be written elsewhere by default is written here too.
     monkeypatch.setenv("HOME", str(here))
     return SimpleNamespace(here=here, model=prepared.model)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Image files written byte by byte, whose pixels are known without reading them."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    from fuzz_parts import written_files
+
+    return written_files

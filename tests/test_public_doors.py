@@ -84,6 +84,7 @@ CALLED_BY_KERAS = {
 EXCEPTIONS = {
     # Records, which check nothing: what takes them does.
     "datasets.SemiSupervisedData",
+    "sources.IntensityRange",
     "sources.LabeledImages",
     # Abstract: only subclasses are made, with arguments of their own.
     "sources.ImageSource",

@@ -16,13 +16,16 @@ from PIL import Image
 from fuzz_parts import damage
 from fuzz_parts.damage import Wrong, demand
 from kdfixmatch_keras.sources import FolderSource
-from kdfixmatch_keras.sources.folder_source import read_image, try_files
+from kdfixmatch_keras.sources.file_reading import read_image, try_files
 from kdfixmatch_keras.sources.image_decoding import read_header, read_pixels
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.sources.pixels import Images, convert_channels
 
 # Files that one source reads together.
 BATCH = 50
 SIZE = (12, 10)
+# Of 16-bit files, the high byte.
+FULL = IntensityRange(0, 65535)
 # Beyond what the process had before: an image of the largest size that is read takes a
 # third of a gigabyte, and four bytes a pixel while its high byte is taken.
 MAX_MEMORY = 2 << 30
@@ -58,7 +61,7 @@ class ImageCases:
             if pixels is not None and (kind == "cut" or (kind == "flip" and is_png)):
                 undamaged = self.folder / "original.png"
                 undamaged.write_bytes(original)
-                as_it_was = read_pixels(undamaged)
+                as_it_was = _in_full_range(undamaged)
                 undamaged.unlink()
                 demand(np.array_equal(pixels, as_it_was), "pixels were made up")
             if len(self._batch) == BATCH:
@@ -85,6 +88,7 @@ class ImageCases:
             channels=random.choice([None, 1, 3]),
             cache_bytes=random.choice([0, 1 << 30]),
             on_error="skip",
+            intensity_range=FULL,
         )
         kept = [file for file, is_readable in batch.items() if is_readable]
         kept.append(self.folder / "good.png")
@@ -94,27 +98,30 @@ class ImageCases:
         demand(is_same, "a source leaves out other files than cannot be read")
         images = source[np.arange(len(source))]
         for image, file in zip(images, kept, strict=True):
-            is_same = np.array_equal(image, read_image(file, source.image_shape))
+            is_same = np.array_equal(image, read_image(file, source.image_shape, FULL))
             demand(is_same, f"a row of a source is not {file.name}")
         for file in batch:
             file.unlink()
 
 
+def _in_full_range(file: Path) -> Images:
+    return read_pixels(file, None, FULL)
+
+
 def _read(file: Path) -> tuple[Images | None, str]:
     """Pixels, or why there are none; both the same however often it is read."""
     ((_, header, _),) = try_files(read_header, [file])
-    ((_, pixels, failure),) = try_files(read_pixels, [file])
-    ((_, again, _),) = try_files(read_pixels, [file])
-    ((_, gray, _),) = try_files(lambda path: read_pixels(path, 1), [file])
+    ((_, pixels, failure),) = try_files(_in_full_range, [file])
+    ((_, again, _),) = try_files(_in_full_range, [file])
+    ((_, gray, _),) = try_files(lambda path: read_pixels(path, 1, FULL), [file])
     is_same = (pixels is None) == (again is None) == (gray is None)
     demand(is_same, "it can be read only sometimes")
     if pixels is None or again is None or gray is None:
         is_reason = failure and "\n" not in failure and str(file) not in failure
         demand(is_reason, f"the reason is {failure!r}")
         return None, failure
-    size, has_colour = header or ((), None)
-    is_same = pixels.shape == (*size, 3 if has_colour else 1)
-    demand(is_same, f"{header} has pixels {pixels.dtype} {pixels.shape}")
+    size = header and (*header.size, 3 if header.has_colour else 1)
+    demand(pixels.shape == size, f"{header} has pixels {pixels.shape}")
     demand(pixels.dtype == np.uint8, f"its pixels are {pixels.dtype}")
     demand(np.array_equal(pixels, again), "its pixels differ when it is read again")
     is_same = np.array_equal(gray, convert_channels(pixels, 1))

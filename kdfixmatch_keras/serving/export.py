@@ -8,6 +8,7 @@ import keras
 from kdfixmatch_keras import backend
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.serving import export_process, formats
+from kdfixmatch_keras.sources.intensity import IntensityRange, check_intensity_range
 
 
 def export_network(
@@ -15,6 +16,7 @@ def export_network(
     class_names: Sequence[str],
     path: Any,
     format: str = "tf_saved_model",
+    intensity_range: IntensityRange | None = None,
 ) -> None:
     """Writes `network` for serving.
 
@@ -28,7 +30,9 @@ def export_network(
       `serving_default`, which is the above, it has `serve_bytes`, which takes
       `encoded`, string `(n,)`, each a JPEG or PNG file. Other than training and
       `predict`, it does not turn a photograph as its EXIF orientation says, which
-      TensorFlow ignores: send upright pixels, as `docs/serving.md` shows.
+      TensorFlow ignores: send upright pixels, as `docs/serving.md` shows. 16-bit PNG
+      files are scaled as those of the training were, by `intensity_range`, and refused
+      where there were none.
     * An ONNX file, of opset 18, needs nothing but a runtime for ONNX. Its metadata has
       the names of all classes, as JSON under `class_names`. It computes in float32: the
       probabilities of a network in mixed precision differ from those of `predict` by
@@ -43,6 +47,8 @@ def export_network(
         path: For a SavedModel, a folder that is new or empty; for ONNX, a new file
             whose name ends in `.onnx`.
         format: `"tf_saved_model"` or `"onnx"`.
+        intensity_range: What intensities of 16-bit files become 0 and 255, that of the
+            model; or None.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -59,8 +65,11 @@ def export_network(
             f"FixMatch. Received: network of type {type(network).__name__}"
         )
     names = validation.check_names("class_names", class_names, network.output_shape[-1])
+    check_intensity_range(intensity_range)
     formats.check_packages(format)
     if backend.is_tensorflow():
-        formats.write(network, names, path, format)
+        formats.write(network, names, path, format, intensity_range)
     else:
-        export_process.export_in_process(network, names, path, format)
+        export_process.export_in_process(
+            network, names, path, format, intensity_range=intensity_range
+        )

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kdfixmatch_keras.serving import formats, own_code
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import writing, written_aside
 
 # Files that are exchanged.
@@ -37,6 +39,7 @@ def export_in_process(
     path: Path,
     format: str,
     python: str = sys.executable,
+    intensity_range: IntensityRange | None = None,
 ) -> None:
     """Does what `export_network` has checked in a process of its own, on TensorFlow.
 
@@ -50,6 +53,7 @@ def export_in_process(
         path: As for `export_network`.
         format: As for `export_network`.
         python: The interpreter, one that has TensorFlow and this package.
+        intensity_range: As for `export_network`.
 
     Raises:
         RuntimeError: The process failed; nothing is left at `path`.
@@ -62,6 +66,7 @@ def export_in_process(
             request = {
                 "class_names": list(class_names),
                 "format": format,
+                "intensity_range": intensity_range and astuple(intensity_range),
                 "own_code": own_code.references(json.loads(network.to_json())),
                 "sys_path": [entry for entry in sys.path if entry],
             }
@@ -130,11 +135,13 @@ def main(folder: Path) -> int:
         # After this process's own: they are for the user's modules.
         sys.path.extend(entry for entry in request["sys_path"] if entry not in sys.path)
         formats.check_packages(request["format"])
+        intensities = request["intensity_range"]
         formats.write(
             _load_network(folder / _NETWORK, request["own_code"]),
             request["class_names"],
             folder / _result_name(request["format"]),
             request["format"],
+            intensities and IntensityRange(*intensities),
         )
     # Whatever it is, the process that waits for this one has to tell it.
     except Exception as error:

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import FixMatch
-from kdfixmatch_keras.sources.folder_source import DecodedFiles, read_images
+from kdfixmatch_keras.sources.file_reading import DecodedFiles, read_images
+from kdfixmatch_keras.sources.intensity import IntensityRange, check_intensity_range
+from kdfixmatch_keras.sources.remarks import Remarks
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,20 @@ class PredictedBatch:
         files: The n files that could be read, in the order they were given.
         probabilities: float32 array of shape (n, K).
         failures: Reason by path, for each file that could not be read.
+        remarks: What of the others was dropped or changed, counted by kind.
     """
 
     files: list[Path]
     probabilities: npt.NDArray[np.float32]
     failures: dict[Path, str]
+    remarks: Remarks
 
 
 def predict_files(
-    network: FixMatch, files: Sequence[Path], batch_size: int = 256
+    network: FixMatch,
+    files: Sequence[Path],
+    batch_size: int = 256,
+    intensity_range: IntensityRange | None = None,
 ) -> Iterator[PredictedBatch]:
     """Reads and classifies files in batches; the next is decoded meanwhile.
 
@@ -37,13 +44,16 @@ def predict_files(
         network: The network, such as the `inner` of a `KDFixMatch`.
         files: Image files of any size.
         batch_size: Files in a batch.
+        intensity_range: What intensities of 16-bit files become 0 and 255, that of the
+            model; None refuses such files.
 
     Returns:
         The batches, in order.
 
     Raises:
         TypeError: `network` or `files` is of the wrong kind.
-        ValueError: `batch_size` is not an integer of at least 1.
+        ValueError: `batch_size` is not an integer of at least 1, or `intensity_range`
+            no `IntensityRange`.
     """
     if not isinstance(network, FixMatch):
         raise TypeError(
@@ -57,16 +67,20 @@ def predict_files(
         )
     paths = [validation.check_path("files", file) for file in files]
     batch_size = validation.check_integer("batch_size", batch_size, 1)
-    return _predict(network, paths, batch_size)
+    check_intensity_range(intensity_range)
+    return _predict(network, paths, batch_size, intensity_range)
 
 
 def _predict(
-    network: FixMatch, files: list[Path], batch_size: int
+    network: FixMatch,
+    files: list[Path],
+    batch_size: int,
+    intensities: IntensityRange | None,
 ) -> Iterator[PredictedBatch]:
     image_shape: tuple[int, int, int] = network.student.input_shape[1:]
 
     def decode(start: int) -> DecodedFiles:
-        return read_images(files[start : start + batch_size], image_shape)
+        return read_images(files[start : start + batch_size], image_shape, intensities)
 
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(decode, 0)
@@ -74,7 +88,10 @@ def _predict(
             found = following.result()
             following = ahead.submit(decode, start + batch_size)
             yield PredictedBatch(
-                found.files, _probabilities(network, found.images), found.failures
+                found.files,
+                _probabilities(network, found.images),
+                found.failures,
+                found.inventory.remarks,
             )
 
 

@@ -9,13 +9,18 @@ import keras
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.serving import onnx_export, saved_model
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import written_aside
 
 FORMATS = ("tf_saved_model", "onnx")
 
 
 def write(
-    network: keras.Model, class_names: Sequence[str], path: Path, format: str
+    network: keras.Model,
+    class_names: Sequence[str],
+    path: Path,
+    format: str,
+    intensity_range: IntensityRange | None = None,
 ) -> None:
     """Writes a network, on TensorFlow.
 
@@ -24,16 +29,17 @@ def write(
         class_names: As above.
         path: As above.
         format: One of `FORMATS`.
+        intensity_range: As above.
 
     Raises:
         OSError: The disk does not take it.
     """
     if format == "onnx":
-        model = onnx_export.build_model(network, class_names)
+        model = onnx_export.build_model(network, class_names, intensity_range)
         with written_aside(path) as temporary:
             temporary.write_bytes(model.SerializeToString())
     else:
-        archive = saved_model.build_archive(network, class_names)
+        archive = saved_model.build_archive(network, class_names, intensity_range)
         with written_aside(path) as temporary:
             archive.write_out(str(temporary), verbose=False)
 

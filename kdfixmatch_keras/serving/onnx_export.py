@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 
 from kdfixmatch_keras._version import __version__
 from kdfixmatch_keras.backbones import set_weights
+from kdfixmatch_keras.sources.intensity import IntensityRange
 
 # The first opset whose Resize can smooth before it reduces, and its IR version.
 _OPSET = 18
@@ -35,12 +37,17 @@ def check_packages() -> None:
         )
 
 
-def build_model(network: keras.Model, class_names: Sequence[str]) -> Any:
+def build_model(
+    network: keras.Model,
+    class_names: Sequence[str],
+    intensity_range: IntensityRange | None = None,
+) -> Any:
     """Translates `network`, with resizing before it and class names after it.
 
     Args:
         network: Functional model from uint8 `(n, H, W, C)` to logits `(n, K)`.
         class_names: The `K` names.
+        intensity_range: What intensities became 0 and 255, for the metadata.
 
     Returns:
         A checked `onnx.ModelProto`; see `serving.export` for its inputs and
@@ -62,8 +69,10 @@ def build_model(network: keras.Model, class_names: Sequence[str]) -> Any:
         producer_name="kdfixmatch-keras",
         producer_version=__version__,
     )
-    names = json.dumps(list(class_names), ensure_ascii=False)
-    onnx.helper.set_model_props(model, {"class_names": names})
+    facts = {"class_names": json.dumps(list(class_names), ensure_ascii=False)}
+    if intensity_range is not None:
+        facts["intensity_range"] = json.dumps(astuple(intensity_range))
+    onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     return model
 

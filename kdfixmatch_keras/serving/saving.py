@@ -6,6 +6,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ import keras
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.memory import is_out_of_memory
 from kdfixmatch_keras.fixmatch import OBSOLETE_ARGUMENTS
+from kdfixmatch_keras.sources.intensity import (
+    IntensityRange,
+    check_intensity_range,
+)
 from kdfixmatch_keras.storage.files import standing, written_aside
 from kdfixmatch_keras.storage.integrity import DAMAGED, MAX_EXPANSION, check_expansion
 from kdfixmatch_keras.trusted.trusted_set import TrustedSet
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# Of the version before, which has no range of intensities: trained on 8-bit images.
+_READ = (2, FORMAT_VERSION)
 SETTINGS = "settings.json"
 TRUSTED_SET = "trusted.npz"
 NETWORKS = ("outer", "inner")
@@ -231,7 +238,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
             # Says more, where it was changed.
             _check_sums(folder)
             raise
-    if version != FORMAT_VERSION:
+    if version not in _READ:
         raise ValueError(
             f"the model was saved in format {version}; this version of "
             f"kdfixmatch_keras reads format {FORMAT_VERSION}"
@@ -257,6 +264,10 @@ def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
     model.unsaved_arguments = settings["unsaved_arguments"]
     model.unlabeled_names = settings["unlabeled_names"]
     model.class_names = settings["class_names"]
+    intensities = settings.get("intensity_range")
+    if intensities is not None:
+        model.intensity_range = IntensityRange(*intensities)
+        check_intensity_range(model.intensity_range)
     model.history = settings["history"]
     return model
 
@@ -280,11 +291,13 @@ def _settings(model: Any) -> dict[str, Any]:
             # A backbone or a clustering of the user's own: the networks hold what is
             # needed to predict, and `fit` will ask for it again.
             unsaved.append(name)
+    intensities = model.intensity_range
     return {
         "format_version": FORMAT_VERSION,
         "arguments": arguments,
         "unsaved_arguments": unsaved,
         "class_names": model.class_names,
+        "intensity_range": None if intensities is None else astuple(intensities),
         "unlabeled_names": model.unlabeled_names,
         "history": model.history,
     }

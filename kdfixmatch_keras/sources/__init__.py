@@ -8,6 +8,7 @@ from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.dataset_source import spool_dataset
 from kdfixmatch_keras.sources.folder_source import FolderSource
 from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.sources.labels_file import split_folder
 from kdfixmatch_keras.sources.pixels import check_image_size, resize
 from kdfixmatch_keras.sources.resolve import (
@@ -21,6 +22,7 @@ __all__ = [
     "ArraySource",
     "FolderSource",
     "ImageSource",
+    "IntensityRange",
     "LabeledImages",
     "SubsetSource",
     "check_image_size",

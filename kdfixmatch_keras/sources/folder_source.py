@@ -1,71 +1,72 @@
 """Images in a folder of files."""
 
+import copy
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.sources.file_kinds import READ, passed_over_line
+from kdfixmatch_keras.sources.file_reading import Inventory, read_images, try_files
 from kdfixmatch_keras.sources.image_decoding import (
-    Refused,
+    NO_RANGE,
+    Facts,
+    pixels_of,
     read_header,
     read_resized,
-    strict_reading,
 )
 from kdfixmatch_keras.sources.image_files import (
-    EXTENSIONS,
     PathLike,
     check_folder,
-    find_images,
     printable,
+    search_folder,
 )
+from kdfixmatch_keras.sources.image_opening import Refused
 from kdfixmatch_keras.sources.image_source import ImageSource
-from kdfixmatch_keras.sources.pixels import (
-    Images,
-    check_channels,
-    check_image_size,
-    convert_channels,
+from kdfixmatch_keras.sources.intensity import (
+    AUTO,
+    LATER,
+    IntensityRange,
+    check_intensity_range,
+    range_of,
 )
-
-Result = TypeVar("Result")
+from kdfixmatch_keras.sources.pixels import Images, check_channels, check_image_size
 
 ON_ERROR = ("raise", "skip")
 SKIP_REMEDY = ", or leave them out with on_error='skip'"
 
 MAX_NAMED = 20
 
-# Files that are read ahead: enough that no thread waits for a slow one that others are
-# queued behind.
-READS_PER_WORKER = 8
-# To hand a small file to another thread takes as long as to decode it.
-_FILES_PER_TASK = 4
-
 
 class FolderSource(ImageSource):
     """Images in files, in the sorted order of their relative paths.
 
-    A folder is searched with its sub-folders; hidden files and folders are left out. A
-    file that links make reachable by several paths counts once, by the first of them. A
-    file whose name is not valid UTF-8 counts as one that cannot be read.
+    A folder is searched with its sub-folders; hidden files and folders are passed over,
+    and so are folders in which file servers keep thumbnails and deleted files. A file
+    that links make reachable by several paths counts once, by the first of them. A file
+    whose name is not valid UTF-8 counts as one that cannot be read.
 
     Files are told apart by what is in them: JPEG, PNG, BMP, GIF, WebP or TIFF, whatever
-    the extension. None is trusted: one that is cut short, or has more than 89,478,485
-    pixels, cannot be read, and warnings of Pillow about others are not passed on by the
-    main thread.
+    the extension, and HEIC with the extra `heic`. What is none of them is passed over,
+    unless its name ends as theirs do: then it cannot be read. None is trusted: one that
+    is cut short, or has more than 89,478,485 pixels, cannot be read, and warnings of
+    Pillow about others are not passed on by the main thread.
 
-    Modes 1, L, LA and I (16-bit, of which the high byte is kept) are grayscale; every
-    other mode becomes RGB, but for CIELab and floating-point pixels, which are refused.
-    Transparency is dropped: a transparent pixel has the colour that is stored for it.
-    Of an animation the first frame is read. Images are turned upright as the EXIF
-    orientation says, which a PNG must have before its pixels; where the EXIF block is
-    damaged, they are left as they are.
+    Gray and colour images of 16 bits are brought to 8 bits on one scale for all, their
+    `intensity_range`, which is found from all of them: a camera of 12 bits writes files
+    of 16. Every other kind becomes grayscale or RGB, but for CIELab, signed and
+    floating-point pixels, which are refused. Transparency and further bands are
+    dropped: a transparent pixel has the colour that is stored for it. Of several pages
+    or frames the first is read. Images are turned upright as the EXIF orientation says,
+    which a PNG must have before its pixels; where the EXIF block is damaged, they are
+    left as they are. `remarks` counts what was dropped or changed.
 
     Every file is decoded once at the start, so that none fails in the middle of
     training, and kept in memory if all of them fit in `cache_bytes`; else each batch
@@ -83,6 +84,9 @@ class FolderSource(ImageSource):
         read_once: Whether each image is needed only once. Then only headers are
             read at the start, and nothing is kept in memory, unless files are to be
             left out, which only decoding tells.
+        intensity_range: What intensities of 16-bit files become 0 and 255: `"auto"`
+            finds it from all of them, `"later"` leaves it to `in_range`, before any is
+            read; or the `intensity_range` of a model, of which None refuses such files.
         argument: Name that error messages give to `folder_or_files`.
 
     Attributes:
@@ -91,12 +95,16 @@ class FolderSource(ImageSource):
             are not UTF-8 are escaped.
         size_range: `(height, width)` in pixels of the smallest and the largest file, by
             area.
+        intensity_range: `IntensityRange` of the files of 16 bits, or None.
+        passed_over: Number of files of the folder, by kind, that are no images.
+        remarks: What of the images was dropped or changed, counted by kind.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
         ValueError: If there is no such folder or no image, an image cannot be read
-            and `on_error` is `"raise"`, sizes differ and `image_size` is `None`, or a
-            file does not lie in `root`.
+            and `on_error` is `"raise"`, sizes differ and `image_size` is `None`, a file
+            does not lie in `root`, or one scale would leave few gray levels of images
+            of 16 bits.
     """
 
     def __init__(
@@ -109,6 +117,7 @@ class FolderSource(ImageSource):
         root: PathLike | None = None,
         on_error: str = "raise",
         read_once: bool = False,
+        intensity_range: IntensityRange | str | None = AUTO,
         argument: str = "folder_or_files",
     ) -> None:
         """Decodes every file, or reads only the headers if `read_once`."""
@@ -118,18 +127,23 @@ class FolderSource(ImageSource):
         validation.check_integer("cache_bytes", cache_bytes, 0)
         validation.check_flag("read_once", read_once)
         read_once = read_once and on_error == "raise"
+        check_intensity_range(intensity_range)
+        self.passed_over: Counter[str] = Counter()
         if isinstance(folder_or_files, (str, os.PathLike)):
             folder = validation.check_path(argument, folder_or_files)
             root = check_folder(folder, argument)
-            self.files = find_images(root)
+            found = search_folder(root)
+            self.files, self.passed_over = found.files, found.passed_over
         else:
             self.files = _checked_files(folder_or_files, argument)
             root = None if root is None else validation.check_path("root", root)
         if not self.files:
+            shown = _shown(folder_or_files if root is None else root)
+            others = passed_over_line(self.passed_over)
             raise ValueError(
-                f"`{argument}` must hold at least one image, in a file that ends in "
-                f".{', .'.join(EXTENSIONS)}. Received: "
-                f"{argument}={_shown(folder_or_files if root is None else root)}"
+                f"`{argument}` must hold at least one image. {READ} are read. "
+                f"Received: {argument}={shown}"
+                + (f", of which was passed over: {others}" if others else "")
             )
         if root is None:
             root = _common_parent(self.files)
@@ -137,27 +151,49 @@ class FolderSource(ImageSource):
         self._on_error = on_error
         self.skipped: dict[Path, str] = {}
         self._cache: Images | None = None
+        # Not before all of them have been surveyed.
+        unknown = intensity_range in (AUTO, LATER)
+        given = intensity_range if isinstance(intensity_range, IntensityRange) else None
+        self.intensity_range = given
 
         # Before files are read, which can take long.
         names = dict(zip(self.files, _relative_names(self.files, root), strict=True))
         shape = (*size, channels) if size and channels else None
+        inventory = Inventory()
         # Where it is known and all fit, no header says anything new.
         if read_once or shape is None or not self._fits(shape, cache_bytes):
-            headers = self._readable(read_header)
+            headers = self._readable(_header_reader(unknown, given, read_once))
             # One run names them all: those too that only decoding will find.
             if not headers or read_once:
                 self._raise_if_any(self.skipped)
-            sizes = [own for own, _ in headers]
             if size is None:
+                sizes = [header.size for header in headers]
                 size = _common_size(sizes, [names[f] for f in self.files], argument)
-            has_colour = any(colour for _, colour in headers)
+            has_colour = any(header.has_colour for header in headers)
             shape = (*size, channels or (3 if has_colour else 1))
+            for file, header in zip(self.files, headers, strict=True):
+                inventory.add(file, header)
         if not read_once:
-            sizes = self._decode_all(shape, cache_bytes)
+            inventory = self._decode_all(shape, cache_bytes, unknown)
         if on_error == "raise" or not self.files:
             self._raise_if_any(self.skipped)
+        sizes = inventory.sizes
         self.size_range = (min(sizes, key=math.prod), max(sizes, key=math.prod))
+        self.survey, self.remarks = inventory.survey, inventory.remarks
+        self._deep, self.deep_files = inventory.deep, len(inventory.deep)
         super().__init__(shape, [names[file] for file in self.files])
+        if intensity_range == AUTO and self.survey is not None:
+            self.intensity_range = range_of(self.survey, argument)
+            self._fill()
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what of the files was dropped, changed or assumed."""
+        found = self.remarks.lines()
+        if self.intensity_range is not None and self.survey is not None:
+            found.insert(0, self.survey.in_words(self.intensity_range, len(self)))
+        others = passed_over_line(self.passed_over)
+        return [*found, f"passed over: {others}"] if others else found
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -168,26 +204,61 @@ class FolderSource(ImageSource):
             cached: Images = self._cache[indices]
             return cached
         files = [self.files[index] for index in indices]
-        decoded = read_images(files, self.image_shape)
+        decoded = read_images(files, self.image_shape, self.intensity_range)
         self._raise_if_any(decoded.failures)
         return decoded.images
+
+    def _in_range(self, intensity_range: IntensityRange | None) -> ImageSource:
+        if not self._deep or intensity_range == self.intensity_range:
+            return self
+        if intensity_range is None:
+            self._raise_if_any({self.files[index]: NO_RANGE for index in self._deep})
+        other = copy.copy(self)
+        other.intensity_range = intensity_range
+        if self._cache is not None and self.intensity_range is not None:
+            # Of this source, which others may read.
+            other._cache = self._cache.copy()
+        other._fill()
+        return other
+
+    def _fill(self) -> None:
+        """Reads the deep images that are kept, of which the range is known."""
+        if self._cache is None:
+            return
+        files = [self.files[index] for index in self._deep]
+        decoded = read_images(files, self.image_shape, self.intensity_range)
+        self._raise_if_any(decoded.failures)
+        self._cache[self._deep] = decoded.images
 
     def _fits(self, shape: tuple[int, int, int], cache_bytes: int) -> bool:
         return len(self.files) * math.prod(shape) <= cache_bytes
 
     def _decode_all(
-        self, shape: tuple[int, int, int], cache_bytes: int
-    ) -> list[tuple[int, int]]:
-        """Decodes every file, to keep it if all fit, and returns their sizes."""
-        if not self._fits(shape, cache_bytes):
-            return self._readable(lambda file: read_resized(file, shape[2])[0])
-        decoded = read_images(self.files, shape)
-        self.files = decoded.files
-        self._cache = decoded.images
-        self._note(decoded.failures)
-        return decoded.sizes
+        self, shape: tuple[int, int, int], cache_bytes: int, survey: bool
+    ) -> Inventory:
+        """Decodes every file, to keep it if all fit."""
+        if self._fits(shape, cache_bytes):
+            decoded = read_images(
+                self.files, shape, self.intensity_range, survey=survey
+            )
+            self.files = decoded.files
+            self._cache = decoded.images
+            self._note(decoded.failures)
+            return decoded.inventory
 
-    def _readable(self, read: Callable[[Path], Result]) -> list[Result]:
+        def read(file: Path) -> Facts:
+            found = read_resized(file, shape[2], None, self.intensity_range)
+            if not survey:
+                pixels_of(found)
+            return found.facts
+
+        inventory = Inventory()
+        facts = self._readable(read)
+        for file, one in zip(self.files, facts, strict=True):
+            inventory.add(file, one)
+        return inventory
+
+    def _readable(self, read: Callable[[Path], Facts]) -> list[Facts]:
         """Reads each file, and notes and leaves out those that fail."""
         files, results, failures = [], [], {}
         for file, result, failure in try_files(read, self.files):
@@ -221,138 +292,22 @@ def listed(failures: Mapping[Path, str]) -> str:
     return f"{', '.join(named[:MAX_NAMED])}{more}"
 
 
-@dataclass(frozen=True)
-class DecodedFiles:
-    """What could be made of some files.
+def _header_reader(
+    unknown: bool, intensities: IntensityRange | None, read_once: bool
+) -> Callable[[Path], Facts]:
+    """What reads a header, and decides about deep images if nothing else will."""
 
-    Attributes:
-        files: The n files that could be read, in the order they were given.
-        sizes: `(height, width)` in pixels of what is in each of them.
-        images: uint8 array of shape (n, height, width, channels).
-        failures: Reason by path, for each file that could not be read.
-    """
+    def read(file: Path) -> Facts:
+        header = read_header(file)
+        if not header.is_deep:
+            return header
+        if not unknown and intensities is None:
+            raise Refused(NO_RANGE)
+        if unknown and read_once:
+            return replace(header, survey=read_resized(file).facts.survey)
+        return header
 
-    files: list[Path]
-    sizes: list[tuple[int, int]]
-    images: Images
-    failures: dict[Path, str]
-
-
-def read_images(
-    files: Sequence[Path], image_shape: tuple[int, int, int]
-) -> DecodedFiles:
-    """Decodes images in threads, and brings them to a shape.
-
-    Args:
-        files: Paths of the images.
-        image_shape: `(height, width, channels)` of each, channels 1 or 3.
-
-    Returns:
-        Those that could be read, and the reasons for the others.
-    """
-    images = np.empty((len(files), *image_shape), dtype=np.uint8)
-    readable: list[Path] = []
-    sizes: list[tuple[int, int]] = []
-    failures: dict[Path, str] = {}
-    reading = try_files(lambda file: _read_resized(file, image_shape), files)
-    for file, found, failure in reading:
-        if found is None:
-            failures[file] = failure
-            continue
-        size, images[len(readable)] = found
-        readable.append(file)
-        sizes.append(size)
-    return DecodedFiles(readable, sizes, images[: len(readable)], failures)
-
-
-def read_image(file: Path, image_shape: tuple[int, int, int]) -> Images:
-    """Decodes an image and brings it to a shape.
-
-    Args:
-        file: Path of the image.
-        image_shape: `(height, width, channels)` of the result, channels 1 or 3.
-
-    Returns:
-        uint8 array of shape `image_shape`. It may be read-only.
-
-    Raises:
-        ValueError: If its pixels have no 8-bit meaning.
-        OSError: If it cannot be decoded. Pillow raises others too.
-    """
-    return _read_resized(file, image_shape)[1]
-
-
-def _read_resized(
-    file: Path, image_shape: tuple[int, int, int]
-) -> tuple[tuple[int, int], Images]:
-    height, width, channels = image_shape
-    own, pixels = read_resized(file, channels, (height, width))
-    return own, convert_channels(pixels, channels)
-
-
-def try_files(
-    read: Callable[[Path], Result], files: Sequence[Path]
-) -> Iterator[tuple[Path, Result | None, str]]:
-    """Reads files in threads, in order, whatever happens to some of them.
-
-    Only so many are read ahead as keep the threads busy.
-
-    Args:
-        read: What to do with each; must not return None.
-        files: The files.
-
-    Yields:
-        The file, `read(file)` or None if that failed, and the reason of the failure.
-    """
-
-    def attempt(some: Sequence[Path]) -> list[tuple[Path, Result | None, str]]:
-        return [_attempted(read, file) for file in some]
-
-    if not files:
-        return
-    workers = min(len(files), os.cpu_count() or 1, 16)
-    # As many tasks for each thread, of as many files as come out even.
-    rounds = -(-len(files) // (_FILES_PER_TASK * workers))
-    size = -(-len(files) // (rounds * workers))
-    # A pool per call: threads kept for long would not survive a fork.
-    with strict_reading(), ThreadPoolExecutor(workers) as pool:
-        # A future a task, all at once, would fill the memory for a large folder.
-        pending: deque[Future[list[tuple[Path, Result | None, str]]]] = deque()
-        for start in range(0, len(files), size):
-            if len(pending) == READS_PER_WORKER // size * workers:
-                yield from pending.popleft().result()
-            pending.append(pool.submit(attempt, files[start : start + size]))
-        while pending:
-            yield from pending.popleft().result()
-
-
-def _attempted(
-    read: Callable[[Path], Result], file: Path
-) -> tuple[Path, Result | None, str]:
-    try:
-        return file, read(file), ""
-    # Pillow's decoders raise OSError, SyntaxError, struct.error and others.
-    except Exception as error:
-        return file, None, _reason(file, error)
-
-
-def _reason(file: Path, error: Exception) -> str:
-    # Unlike `Path.exists`, this does not raise for a name that is too long.
-    if not os.path.exists(file):
-        return "a link to nothing" if os.path.islink(file) else "no such file"
-    if os.path.isdir(file):
-        return "it is a folder"
-    if isinstance(error, Refused):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "it needs more memory than there is"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    # Pillow's own words, SyntaxError being that of a file.
-    if isinstance(error, OSError | SyntaxError) and str(error):
-        return str(error)
-    # What else Pillow stumbles over says little to a user.
-    return f"damaged ({type(error).__name__}: {error})"
+    return read
 
 
 def _checked_files(files: Any, argument: str) -> list[Path]:

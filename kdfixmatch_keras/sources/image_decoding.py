@@ -1,34 +1,37 @@
 """Reading image files, which are never trusted, as 8-bit grayscale or RGB pixels."""
 
-import contextlib
-import os
-import stat
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
-from kdfixmatch_keras.sources.image_files import printable
+from kdfixmatch_keras.sources import deep_pixels
+from kdfixmatch_keras.sources.image_opening import (
+    Refused,
+    check_sums,
+    opened,
+    values_of,
+)
+from kdfixmatch_keras.sources.intensity import (
+    MAX_BEYOND,
+    IntensityRange,
+    Survey,
+    share_beyond,
+)
 from kdfixmatch_keras.sources.pixels import Images, resize_picture
-
-# Those of `EXTENSIONS`. Pillow knows fifty more, and starts Ghostscript for one.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-
-# What Pillow warns of: beyond it lies twice that, which it refuses.
-MAX_PIXELS = 89_478_485
-_TOO_LARGE = "more pixels than are read; make it smaller"
-
-# Bytes that are read at a time, as a length cannot be trusted either.
-_BLOCK = 1 << 20
+from kdfixmatch_keras.sources.remarks import Found, is_extra_band
+from kdfixmatch_keras.sources.unread_parts import unread_parts
 
 _GRAY = ("1", "L", "LA", "La")
 _COLOR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+
+# Why a deep image is refused where those before had none.
+NO_RANGE = (
+    "16-bit pixels, where the images of training had 8 bits: which of them are white "
+    "cannot be told; save it as 8 bits, scaled as those were"
+)
 
 # How to turn what is stored, by its EXIF orientation.
 _TURNS = {
@@ -43,217 +46,210 @@ _TURNS = {
 # Those that exchange rows and columns.
 _TRANSPOSED = (5, 6, 7, 8)
 
-
 # Where Pillow keeps the EXIF block: the second is that of PNG files of ImageMagick.
 _EXIF = {"exif", "Raw profile type exif"}
 
+# Whether the numbers of a TIFF file are signed.
+_SAMPLE_FORMAT, _SIGNED = 339, 2
 
-class Refused(ValueError):
-    """An image file that is not read; the message says why, in words for a user."""
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of an image file beside its pixels.
+
+    Attributes:
+        size: `(height, width)` in pixels, upright.
+        has_colour: Whether the image has colour.
+        is_deep: Whether it has more than 8 bits.
+        found: What of the file is dropped or changed; see `remarks`.
+        survey: The intensities of a deep image that was decoded without a range of
+            them, else None.
+    """
+
+    size: tuple[int, int]
+    has_colour: bool
+    is_deep: bool
+    found: Found
+    survey: Survey | None = None
 
 
-def read_header(file: Path) -> tuple[tuple[int, int], bool]:
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What is in an image file.
+
+    Attributes:
+        pixels: uint8 array of shape (height, width, 1 or 3), perhaps read-only; None
+            of a deep image that was surveyed.
+        facts: What else is known, its size before it was resized.
+    """
+
+    pixels: Images | None
+    facts: Facts
+
+
+def read_header(file: Path) -> Facts:
     """Reads the size and kind of an image without decoding it.
 
     Args:
         file: Path of the image.
-
-    Returns:
-        `(height, width)` of what `read_pixels` returns, and whether the image has
-        colour.
 
     Raises:
         Refused: If its name is not valid UTF-8, it is no regular file, none of the
             formats that are read, or has more than `MAX_PIXELS` pixels.
         OSError: If it cannot be read. Pillow raises others too.
     """
-    with _opened(file) as image:
+    with opened(file) as (stream, image):
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             # Pillow may have exchanged them, and will turn the pixels.
             width, height = (image.tag_v2[tag] for tag in (256, 257))
         if _orientation(image) in _TRANSPOSED:
             width, height = height, width
-        return (height, width), not _is_gray(image.mode)
+        found = unread_parts(stream, image)
+        is_deep = deep_pixels.is_deep(image)
+        return Facts((height, width), not _is_gray(image), is_deep, found)
 
 
-def read_pixels(file: Path, channels: int | None = None) -> Images:
+def read_pixels(
+    file: Path, channels: int | None = None, intensities: IntensityRange | None = None
+) -> Images:
     """Decodes an image, upright as its EXIF orientation has it.
 
     Args:
         file: Path of the image.
         channels: 1 to reduce colour to grayscale, which takes less memory before the
             pixels are an array than after. `None` or 3: as the image has them.
+        intensities: Those of 16-bit pixels that become 0 and 255.
 
     Returns:
         uint8 array of shape (height, width, 1), or (height, width, 3) if the image
         has colour and `channels` is not 1. It may be read-only.
 
     Raises:
-        Refused: If its pixels have no 8-bit meaning, or as for `read_header`.
+        Refused: If its pixels have no 8-bit meaning, they are deep and `intensities`
+            is None, or as for `read_header`.
         OSError: If it cannot be decoded. Pillow raises others too.
     """
-    return read_resized(file, channels)[1]
+    return pixels_of(read_resized(file, channels, None, intensities))
+
+
+def pixels_of(decoded: Decoded) -> Images:
+    """The pixels of an image, of which the intensities must be known if it is deep.
+
+    Raises:
+        Refused: They are not.
+    """
+    if decoded.pixels is None:
+        raise Refused(NO_RANGE)
+    return decoded.pixels
 
 
 def read_resized(
-    file: Path, channels: int | None = None, size: tuple[int, int] | None = None
-) -> tuple[tuple[int, int], Images]:
+    file: Path,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    intensities: IntensityRange | None = None,
+) -> Decoded:
     """Decodes an image as `read_pixels` does, and resizes it.
 
     Args:
         file: Path of the image.
         channels: As for `read_pixels`.
         size: `(height, width)` in pixels of the result, or `None` for its own.
-
-    Returns:
-        Its own `(height, width)`, upright, and its pixels as `read_pixels` gives them.
+        intensities: Those of 16-bit pixels that become 0 and 255; None to survey them.
 
     Raises:
-        Refused: As for `read_pixels`.
+        Refused: If more than `MAX_BEYOND` of the pixels of a deep image lie outside
+            `intensities`, or as for `read_pixels`.
         OSError: As for `read_pixels`.
     """
-    with _opened(file) as image:
+    with opened(file) as (stream, image):
+        found = dict(unread_parts(stream, image))
         orientation = _orientation(image)
+        if orientation in _TURNS:
+            found["turned"] = 1
+        has_colour, is_deep = not _is_gray(image), deep_pixels.is_deep(image)
+        if has_colour and channels == 1:
+            found["colour"] = 1
         if image.format == "PNG" and image.fp is not None:
-            _check_sums(image.fp)
-        _check_mode(image.mode)
-        image.load()
-        if image.format == "TIFF":
-            # What Pillow did not turn while it decoded.
-            orientation = _orientation(image)
-        picture = _decoded(image, channels)
+            check_sums(image.fp)
+        survey, picture = None, None
+        if not is_deep:
+            _check_mode(image)
+            image.load()
+            picture = _decoded(image, channels, found)
+        elif intensities is None:
+            survey = Survey.of(deep_pixels.deep_pixels(stream, image, found))
+        else:
+            picture = _scaled(stream, image, intensities, found)
+            picture = picture.convert("L") if channels == 1 else picture
+        # Of TIFF, Pillow turned it while it decoded, or did not.
+        orientation = _orientation(image) if image.format == "TIFF" else orientation
+        width, height = image.size
+        if orientation in _TRANSPOSED:
+            width, height = height, width
+        facts = Facts((height, width), has_colour, is_deep, found, survey)
+        if picture is None:
+            return Decoded(None, facts)
         if orientation in _TURNS:
             picture = picture.transpose(_TURNS[orientation])
-        own = (picture.height, picture.width)
         # An array in between would be one copy more.
         pixels = np.asarray(picture if size is None else resize_picture(picture, size))
-    return own, pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    return Decoded(pixels if pixels.ndim == 3 else pixels[..., np.newaxis], facts)
 
 
-@contextlib.contextmanager
-def strict_reading() -> Iterator[None]:
-    """Keeps Pillow from making up pixels, and from speaking of what it could read.
-
-    `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, which other code of the program may have
-    set, fills with gray what a damaged file lacks. It is of the whole process: while
-    several threads read, it is changed once, and put back when the last one is done.
-
-    The warnings of Pillow are about files that it could read nevertheless. Filters of
-    warnings are of the whole process too, and are changed by the main thread alone: two
-    threads that both put them back would leave those of the other.
-    """
-    in_main = threading.current_thread() is threading.main_thread()
-    with _no_gray, warnings.catch_warnings() if in_main else contextlib.nullcontext():
-        if in_main:
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
-
-
-class _NoGray:
-    """Counts the threads that read, and turns the filling off for the first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._before = False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._readers == 0:
-                self._before = ImageFile.LOAD_TRUNCATED_IMAGES
-                ImageFile.LOAD_TRUNCATED_IMAGES = False
-            self._readers += 1
-
-    def __exit__(self, *exception: Any) -> None:
-        with self._lock:
-            self._readers -= 1
-            if self._readers == 0:
-                ImageFile.LOAD_TRUNCATED_IMAGES = self._before
-
-
-_no_gray = _NoGray()
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
-    """Opens what is an image file and not too large, before it is decoded."""
-    if printable(file) != str(file):
-        raise Refused("its name is not valid UTF-8; rename it")
-    # To open a named pipe would wait for ever.
-    if not stat.S_ISREG(os.stat(file).st_mode):
-        raise Refused("not a regular file")
-    # Pillow maps what it opens by name into memory, and a mapped file that is cut
-    # short ends the process.
-    with open(file, "rb") as stream, _identified(stream) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Refused(
-                f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} "
-                "that are read; make it smaller"
-            )
-        if image.width < 1 or image.height < 1:
-            raise Refused("it has no pixels")
-        try:
-            yield image
-        # That of a frame or a tile.
-        except Image.DecompressionBombError:
-            raise Refused(_TOO_LARGE) from None
-
-
-def _identified(stream: BinaryIO) -> ImageFile.ImageFile:
-    try:
-        return Image.open(stream, formats=FORMATS)
-    except UnidentifiedImageError:
-        if os.fstat(stream.fileno()).st_size == 0:
-            raise Refused("an empty file") from None
+def _scaled(
+    stream: BinaryIO,
+    image: ImageFile.ImageFile,
+    intensities: IntensityRange,
+    found: dict[str, int],
+) -> Image.Image:
+    """A deep image in 8 bits, of mode L or RGB."""
+    is_white_zero = deep_pixels.is_white_zero(image)
+    deep = deep_pixels.deep_pixels(stream, image, found)
+    beyond = share_beyond(intensities, deep)
+    if beyond > MAX_BEYOND:
         raise Refused(
-            "not an image: JPEG, PNG, BMP, GIF, WebP and TIFF are read"
-        ) from None
-    except Image.DecompressionBombError:
-        raise Refused(_TOO_LARGE) from None
+            f"{beyond:.0%} of its 16-bit pixels lie beyond {intensities}, the "
+            "intensities of the images of training; save it on the scale of those"
+        )
+    if beyond:
+        found["beyond"] = 1
+    gray = intensities.gray(deep)
+    return Image.fromarray(255 - gray if is_white_zero else gray)
 
 
-def _check_sums(png: IO[bytes]) -> None:
-    """Compares the pixels of a PNG file with their checksums, which Pillow does not.
-
-    It is left where it was. Where it ends too early, the decoder will say so.
-    """
-    position = png.tell()
-    png.seek(8)
-    was_data = False
-    while len(head := png.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind != b"IDAT":
-            if was_data:
-                break
-            png.seek(length + 4, os.SEEK_CUR)
-            continue
-        was_data = True
-        checksum = zlib.crc32(kind)
-        while length and (block := png.read(min(length, _BLOCK))):
-            checksum = zlib.crc32(block, checksum)
-            length -= len(block)
-        expected = png.read(4)
-        if len(expected) == 4 and int.from_bytes(expected, "big") != checksum:
-            raise Refused("damaged: its pixels do not agree with their checksum")
-    png.seek(position)
-
-
-def _check_mode(mode: str) -> None:
+def _check_mode(image: ImageFile.ImageFile) -> None:
+    mode = image.mode
     if mode == "F":
         raise Refused("floating-point pixels; save it as 8 or 16 bits")
-    if mode not in _COLOR and not _is_gray(mode):
+    if mode not in _COLOR and not _is_gray(image):
         raise Refused(f"colours of the kind {mode}; save it as RGB")
+    # Pillow takes them for positive ones.
+    if _SIGNED in values_of(image, _SAMPLE_FORMAT):
+        raise Refused("signed 8-bit pixels; save it as unsigned ones")
 
 
-def _decoded(image: ImageFile.ImageFile, channels: int | None) -> Image.Image:
+def _decoded(
+    image: ImageFile.ImageFile, channels: int | None, found: dict[str, int]
+) -> Image.Image:
     """The pixels as they are stored, of mode L or RGB."""
-    if image.mode.startswith("I"):
-        return Image.fromarray(_high_byte(image))
-    if _is_gray(image.mode):
+    if _has_transparency(image) and not is_extra_band(found):
+        found["transparency"] = 1
+    if _is_gray(image):
         return image.convert("L")
     picture = _rgb(image)
     return picture.convert("L") if channels == 1 else picture
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    """Whether some pixel of a decoded image is not opaque."""
+    if "transparency" in image.info:
+        return True
+    if image.mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return False
+    lowest, _ = image.getchannel(len(image.getbands()) - 1).getextrema()
+    return isinstance(lowest, int) and lowest < 255
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -264,18 +260,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _is_gray(mode: str) -> bool:
-    return mode in _GRAY or mode.startswith("I")
-
-
-def _high_byte(image: Image.Image) -> Images:
-    pixels = np.asarray(image)
-    if pixels.min() < 0 or pixels.max() > 0xFFFF:
-        raise Refused("pixels beyond 16 bits; save it as 8 or 16 bits")
-    if 0 < pixels.max() <= 0xFF:
-        # As many programs write masks and labels; their high byte is black.
-        raise Refused("8-bit pixels in a 16- or 32-bit file; save it as 8 bits")
-    return (pixels >> 8).astype(np.uint8)
+def _is_gray(image: ImageFile.ImageFile) -> bool:
+    if image.mode in _GRAY or image.mode.startswith("I"):
+        return True
+    return deep_pixels.is_deep(image) and deep_pixels.is_deep_gray(image)
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

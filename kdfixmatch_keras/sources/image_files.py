@@ -1,9 +1,19 @@
 """Finding image files."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from kdfixmatch_keras.sources.file_kinds import (
+    is_of_a_file_server,
+    is_read,
+    kind_of_file,
+    passed_over_kind,
+)
+
+# Files that end so are images, or damaged ones; of others the content decides.
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff")
 
 PathLike = str | os.PathLike[str]
@@ -55,19 +65,40 @@ def printable(file: PathLike) -> str:
     return str(file).encode("utf-8", "backslashreplace").decode()
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Lists the image files under a folder, sorted by relative posix path.
+@dataclass(frozen=True)
+class FoundFiles:
+    """What is in a folder.
 
-    Hidden files and folders (whose names begin with a dot) are left out, and so is
-    what is neither a file nor a folder, such as a named pipe. Links are followed, but
-    a file that links make reachable by several paths is listed once, by the first of
-    them. Links to nothing are listed.
+    Attributes:
+        files: The image files.
+        passed_over: Number of other files by kind. A folder that is not entered counts
+            as one.
+    """
+
+    files: list[Path]
+    passed_over: Counter[str]
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The image files under a folder; see `search_folder`."""
+    return search_folder(folder).files
+
+
+def search_folder(folder: Path) -> FoundFiles:
+    """Finds the image files under a folder, sorted by relative posix path.
+
+    What ends in one of `EXTENSIONS` is an image; of other files the content decides,
+    and those that are none are counted. Hidden files and folders (whose names begin
+    with a dot) are passed over, and folders in which file servers keep thumbnails and
+    deleted files. What is neither a file nor a folder, such as a named pipe, is left
+    out. Links are followed, but a file that links make reachable by several paths is
+    listed once, by the first of them. Links to nothing are listed.
 
     Args:
         folder: An existing folder.
 
     Returns:
-        Paths that begin with `folder`.
+        Paths that begin with `folder`, and what was passed over.
     """
     search = _Search()
     found = list(search.walk(folder, os.path.realpath(folder)))
@@ -79,7 +110,12 @@ def find_images(folder: Path) -> list[Path]:
                 continue
             seen.add(real)
         files.append(file)
-    return files
+    return FoundFiles(files, search.passed_over)
+
+
+def is_passed_over(folder: str) -> bool:
+    """Whether a folder of this name is not entered."""
+    return folder.startswith(".") or is_of_a_file_server(folder)
 
 
 # Resolved folder and name. The text of the folder is shared by all its files.
@@ -93,10 +129,12 @@ class _Search:
 
     Attributes:
         linked: The files that a link leads to.
+        passed_over: Number of files by kind that are no images.
     """
 
     def __init__(self) -> None:
         self.linked: set[_RealFile] = set()
+        self.passed_over: Counter[str] = Counter()
         self._entered: set[str] = set()
 
     def walk(self, folder: Path, real_folder: str) -> Iterator[tuple[Path, _RealFile]]:
@@ -105,25 +143,46 @@ class _Search:
             return
         self._entered.add(real_folder)
         with os.scandir(folder) as scanned:
-            entries = [entry for entry in scanned if not entry.name.startswith(".")]
+            entries = [entry for entry in scanned if not self._is_hidden(entry)]
         # A folder takes part in the order of whole paths with the slash behind it.
         for name, entry in sorted(
             (entry.name + "/" * _is_folder(entry), entry) for entry in entries
         ):
             path = folder / entry.name
             if name.endswith("/"):
-                yield from self.walk(path, _real_path(entry, real_folder))
-            elif path.suffix.lower()[1:] not in EXTENSIONS:
-                continue
+                if is_passed_over(entry.name):
+                    self.passed_over[f"folder {entry.name}"] += 1
+                else:
+                    yield from self.walk(path, _real_path(entry, real_folder))
             elif not entry.is_symlink():
-                if entry.is_file():
+                if entry.is_file() and self._is_image(path):
                     yield path, (real_folder, name)
             elif os.path.isfile(path):
-                real = os.path.split(os.path.realpath(path))
-                self.linked.add(real)
-                yield path, real
-            elif not os.path.exists(path):
+                if self._is_image(path):
+                    real = os.path.split(os.path.realpath(path))
+                    self.linked.add(real)
+                    yield path, real
+            elif not os.path.exists(path) and _has_extension(path):
                 yield path, (real_folder, name)
+
+    def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
+        hidden = entry.name.startswith(".")
+        if hidden:
+            self.passed_over["hidden"] += 1
+        return hidden
+
+    def _is_image(self, path: Path) -> bool:
+        if _has_extension(path):
+            return True
+        kind = kind_of_file(path)
+        if is_read(kind):
+            return True
+        self.passed_over[passed_over_kind(path, kind)] += 1
+        return False
+
+
+def _has_extension(path: Path) -> bool:
+    return path.suffix.lower()[1:] in EXTENSIONS
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,6 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.checks import array_validation
+from kdfixmatch_keras.sources.intensity import (
+    IntensityRange,
+    Survey,
+    check_intensity_range,
+)
 from kdfixmatch_keras.sources.pixels import Images
 
 
@@ -23,12 +28,26 @@ class ImageSource(abc.ABC):
     Attributes:
         image_shape: As given.
         names: As given: relative file names for folders, else `None`.
+        intensity_range: What intensities of 16-bit files become 0 and 255, or None
+            where there are none.
+        survey: The intensities of these files, or None.
+        deep_files: How many of the files have 16 bits.
+        notes: Sentences about what of the files was dropped, changed or assumed.
 
     Example:
         >>> source = ArraySource(np.zeros((10, 32, 32, 3), "uint8"))
         >>> source[np.array([3, 1, 2])].shape
         (3, 32, 32, 3)
     """
+
+    intensity_range: IntensityRange | None = None
+    survey: Survey | None = None
+    deep_files: int = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what of the files was dropped, changed or assumed."""
+        return []
 
     def __init__(
         self, image_shape: tuple[int, int, int], names: list[str] | None = None
@@ -91,6 +110,26 @@ class ImageSource(abc.ABC):
                 f"{positions.min()} to {positions.max()}"
             )
         return positions.astype(np.int64)
+
+    def in_range(self, intensity_range: IntensityRange | None) -> "ImageSource":
+        """The same images, those of 16 bits scaled as others are.
+
+        Args:
+            intensity_range: What intensities become 0 and 255, as of a model; None
+                where 16-bit images are refused.
+
+        Returns:
+            A source of its own, or this one where nothing changes.
+
+        Raises:
+            ValueError: `intensity_range` is no `IntensityRange`, or an image cannot be
+                brought to it.
+        """
+        check_intensity_range(intensity_range)
+        return self._in_range(intensity_range)
+
+    def _in_range(self, intensity_range: IntensityRange | None) -> "ImageSource":
+        return self
 
     @abc.abstractmethod
     def _read(self, indices: npt.NDArray[np.int64]) -> Images:

@@ -177,7 +177,7 @@ def check_class_name(name: str, argument: str, place: str = "") -> None:
 
     Raises:
         ValueError: If it holds a line break or another control character, or bytes
-            that are not UTF-8.
+            that are not UTF-8, or begins or ends with a space.
     """
     # Cc: control characters; Cs: bytes that are not UTF-8; Zl, Zp: separators.
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
@@ -186,3 +186,51 @@ def check_class_name(name: str, argument: str, place: str = "") -> None:
             f"and other control characters. Received: the class {ascii(name)}{place}. "
             "Rename it."
         )
+    if name != name.strip():
+        raise ValueError(
+            f"`{argument}` must name its classes without spaces around them. Received: "
+            f"the class {name!r}{place}. Rename it."
+        )
+
+
+def check_spelling(
+    names: Sequence[str], places: Sequence[str], argument: str, end: str
+) -> None:
+    """Refuses class names that are one name in two spellings.
+
+    Such are those that differ only in case, in spaces, in what is invisible, or in how
+    Unicode encodes the same letters, as file systems change it.
+
+    Args:
+        names: Names, each as often as it is used.
+        places: Where each of them stands, such as " for a.jpg".
+        argument: Name that the caller knows the labeled data by.
+        end: How the message ends.
+
+    Raises:
+        ValueError: There are two such names.
+    """
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        other = first.setdefault(_looks_of(name).lower(), index)
+        if names[other] == name:
+            continue
+        # What looks alike is told apart by its code.
+        show = ascii if _looks_of(name) == _looks_of(names[other]) else repr
+        raise ValueError(
+            f"`{argument}` must spell each label in one way. Received: "
+            f"{show(names[other])}{places[other]} and {show(name)}{places[index]}{end}"
+        )
+
+
+def twin_of(name: str, names: Iterable[str]) -> str | None:
+    """The one among names that is the same in another spelling, or None."""
+    looks = _looks_of(name).lower()
+    return next((other for other in names if _looks_of(other).lower() == looks), None)
+
+
+def _looks_of(name: str) -> str:
+    """A name as a reader sees it: in one form, without what is invisible."""
+    composed = unicodedata.normalize("NFKC", name)
+    visible = (char for char in composed if unicodedata.category(char) != "Cf")
+    return " ".join("".join(visible).split())

@@ -3,7 +3,6 @@
 import csv
 import difflib
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,17 @@ from kdfixmatch_keras.sources.image_files import (
     PathLike,
     check_folder,
     expand_user,
-    find_images,
     printable,
+    search_folder,
 )
-from kdfixmatch_keras.sources.labels import check_class_name, check_no_class_empty
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.intensity import LATER
+from kdfixmatch_keras.sources.labels import (
+    check_class_name,
+    check_no_class_empty,
+    check_spelling,
+)
+from kdfixmatch_keras.sources.one_range import in_one_range
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
@@ -42,7 +48,7 @@ def split_folder(
     allow_single: bool = False,
     folder_argument: str = "folder",
     file_argument: str = "labels_file",
-) -> tuple[LabeledImages, FolderSource]:
+) -> tuple[LabeledImages, ImageSource]:
     """Divides a folder into the images that a CSV file labels and the others.
 
     The file has the columns file,label in UTF-8. Its files are paths relative to
@@ -71,7 +77,7 @@ def split_folder(
         TypeError: If an argument is of the wrong kind.
         ValueError: If the CSV file is not as described, names a file that is not there
             or the same file twice, or spells a label in two ways that differ only in
-            case or in Unicode normalization; or images cannot be read.
+            case, spaces or Unicode normalization; or images cannot be read.
     """
     check_image_size(image_size)
     channels = check_channels(channels)
@@ -84,23 +90,31 @@ def split_folder(
         labels_file, root, allow_single=allow_single, argument=file_argument
     )
     named = {file.resolve() for file in files}
-    others = [file for file in find_images(root) if file.resolve() not in named]
+    found = search_folder(root)
+    others = [file for file in found.files if file.resolve() not in named]
     if not others:
         raise ValueError(
             f"`{folder_argument}` must hold images that `{file_argument}` does not "
             f"label. Received: {str(root)!r}, of which all {len(files)} are labeled"
         )
     images = FolderSource(
-        files, image_size, channels, on_error=on_error, argument=file_argument
+        files,
+        image_size,
+        channels,
+        argument=file_argument,
+        on_error=on_error,
+        intensity_range=LATER,
     )
     unlabeled = FolderSource(
         others,
         image_size,
         images.image_shape[-1],
         root=root,
-        on_error=on_error,
         argument=folder_argument,
+        on_error=on_error,
+        intensity_range=LATER,
     )
+    unlabeled.passed_over = found.passed_over
     check_bright(images, file_argument)
     check_bright(unlabeled, folder_argument)
     class_names = numbered(set(labels), file_argument)
@@ -108,7 +122,8 @@ def split_folder(
     label_of = dict(zip(files, labels, strict=True))
     kept = [number[label_of[file]] for file in images.files]
     check_no_class_empty(kept, class_names, file_argument)
-    return LabeledImages(images, np.array(kept, np.int32), class_names), unlabeled
+    one, other = in_one_range({file_argument: images, folder_argument: unlabeled})
+    return LabeledImages(one, np.array(kept, np.int32), class_names), other
 
 
 def read_labels_file(
@@ -237,7 +252,7 @@ def _check_labels(
             f"`{argument}` must name images of at least two classes. Received: "
             f"{len(files)} line(s) with {len(counts)} label(s) in {path}"
         )
-    _check_spelling(files, labels, path, argument)
+    check_spelling(labels, [f" for {file}" for file in files], argument, f" in {path}")
     single = [label for label, count in counts.items() if count == 1]
     if single and not allow_single:
         label = single[0]
@@ -247,24 +262,4 @@ def _check_labels(
             f"`{argument}` must use each label at least twice, unless single ones are "
             f"allowed. Received: {label!r} for {files[labels.index(label)]} alone{hint}"
             + (f"; and {len(single) - 1} more used once" if len(single) > 1 else "")
-        )
-
-
-def _check_spelling(
-    files: list[Path], labels: list[str], path: Path, argument: str
-) -> None:
-    """Refuses labels that differ only in case or in how accents are encoded."""
-    first: dict[str, int] = {}
-    for index, label in enumerate(labels):
-        composed = unicodedata.normalize("NFC", label)
-        other = first.setdefault(composed.lower(), index)
-        if labels[other] == label:
-            continue
-        if composed == unicodedata.normalize("NFC", labels[other]):
-            spellings = ascii(labels[other]), ascii(label)
-        else:
-            spellings = repr(labels[other]), repr(label)
-        raise ValueError(
-            f"`{argument}` must spell each label in one way. Received: {spellings[0]} "
-            f"for {files[other]} and {spellings[1]} for {files[index]} in {path}"
         )

@@ -15,27 +15,37 @@ from kdfixmatch_keras.sources.array_source import ArraySource
 from kdfixmatch_keras.sources.brightness import check_bright
 from kdfixmatch_keras.sources.class_numbers import check_not_names, numbered
 from kdfixmatch_keras.sources.dataset_source import is_dataset, spool_dataset
+from kdfixmatch_keras.sources.file_kinds import READ, passed_over_line
 from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
-    EXTENSIONS,
+    FoundFiles,
     PathLike,
     check_folder,
-    find_images,
+    is_passed_over,
     printable,
+    search_folder,
 )
 from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.intensity import (
+    AUTO,
+    IntensityRange,
+    check_intensity_range,
+)
 from kdfixmatch_keras.sources.labels import (
     check_class_name,
     check_classes,
     check_no_class_empty,
+    check_spelling,
     integer_labels,
+    twin_of,
 )
 from kdfixmatch_keras.sources.path_list import are_paths, expanded, kept_rows
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 
-_ENDINGS = (
-    f"Each class's sub-folder needs a file that ends in .{', .'.join(EXTENSIONS)}."
-)
+# Names of the parts of a data set, of which a folder has several in place of classes.
+_WITHOUT_LABEL = {"unlabeled", "unlabelled"}
+_PARTS = {"labeled", "labelled", "test", "train", "training", *_WITHOUT_LABEL}
+_PARTS |= {"val", "valid", "validation"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ def labeled_source(
     *,
     on_error: str = "raise",
     read_once: bool = False,
+    intensity_range: IntensityRange | str | None = AUTO,
     argument: str = "labeled",
 ) -> LabeledImages:
     """Makes random-access labeled images of what a user passes.
@@ -81,6 +92,8 @@ def labeled_source(
             sorted as such.
         on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
         read_once: Whether each image is needed only once; see `FolderSource`.
+        intensity_range: What intensities of 16-bit files become 0 and 255; see
+            `FolderSource`.
         argument: Name that error messages give to `data`.
 
     Returns:
@@ -93,6 +106,7 @@ def labeled_source(
     check_image_size(image_size)
     channels = check_channels(channels)
     validation.check_choice("on_error", on_error, ON_ERROR)
+    check_intensity_range(intensity_range)
     names = (
         None
         if class_names is None
@@ -107,10 +121,13 @@ def labeled_source(
             channels=channels,
             on_error=on_error,
             read_once=read_once,
+            intensity_range=intensity_range,
             argument=argument,
         )
     if isinstance(data, LabeledImages):
-        return _checked_labeled_images(data, image_size, channels, names, argument)
+        given = _checked_labeled_images(data, image_size, channels, names, argument)
+        scaled = _in_range(given.images, intensity_range)
+        return given if scaled is given.images else replace(given, images=scaled)
     images: ImageSource
     if is_dataset(data):
         images, labels = spool_dataset(
@@ -150,6 +167,7 @@ def unlabeled_source(
     *,
     on_error: str = "raise",
     read_once: bool = False,
+    intensity_range: IntensityRange | str | None = AUTO,
     argument: str = "unlabeled",
 ) -> ImageSource:
     """Makes random-access images of what a user passes.
@@ -163,6 +181,8 @@ def unlabeled_source(
         channels: 1 or 3. `None`: those of the data.
         on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
         read_once: Whether each image is needed only once; see `FolderSource`.
+        intensity_range: What intensities of 16-bit files become 0 and 255; see
+            `FolderSource`.
         argument: Name that error messages give to `data`.
 
     Returns:
@@ -175,6 +195,7 @@ def unlabeled_source(
     size = check_image_size(image_size)
     channels = check_channels(channels)
     validation.check_choice("on_error", on_error, ON_ERROR)
+    check_intensity_range(intensity_range)
     if isinstance(data, ImageSource):
         height, width, own_channels = data.image_shape
         wanted = (*(size or (height, width)), channels or own_channels)
@@ -184,7 +205,7 @@ def unlabeled_source(
                 f"{wanted}. Received: {len(data)} of shape {data.image_shape}. Pass "
                 "image_size and channels when the source is made."
             )
-        return data
+        return _in_range(data, intensity_range)
     source: ImageSource
     if isinstance(data, np.ndarray):
         source = ArraySource(data, image_size, channels, argument=argument)
@@ -195,6 +216,7 @@ def unlabeled_source(
             channels,
             on_error=on_error,
             read_once=read_once,
+            intensity_range=intensity_range,
             argument=argument,
         )
     elif is_dataset(data):
@@ -290,38 +312,70 @@ def _check_as_many(count: int, labels: npt.NDArray[np.int64], argument: str) -> 
         )
 
 
+def _check_no_parts(folder: Path, found: list[str], argument: str) -> None:
+    """Refuses sub-folders that would be classes and are parts of a data set."""
+    if {name.lower() for name in found} <= _PARTS:
+        raise ValueError(
+            f"`{argument}` must have one sub-folder per class. Received: {folder}, "
+            f"whose sub-folders {', '.join(found)} look like the parts of a data set. "
+            "Pass one of them."
+        )
+    others = [name for name in found if name.lower() in _WITHOUT_LABEL]
+    if others:
+        raise ValueError(
+            f"`{argument}` must have one sub-folder per class. Received: {folder} with "
+            f"the sub-folder {others[0]}, which is none. Move it."
+        )
+
+
+def _in_range(
+    source: ImageSource, intensity_range: IntensityRange | str | None
+) -> ImageSource:
+    """A source that was made before, in the range that is asked for, if one is."""
+    if isinstance(intensity_range, str):
+        return source
+    return source.in_range(intensity_range)
+
+
 def _labeled_folder(
     folder: Path, class_names: list[str] | None, *, argument: str, **reading: Any
 ) -> LabeledImages:
-    found = sorted(
+    classes = sorted(
         entry.name
         for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
+        if entry.is_dir() and not is_passed_over(entry.name)
     )
-    files = find_images(folder)
-    _check_folder_classes(folder, found, files, class_names, argument)
-    found = numbered(found, argument)
+    found = search_folder(folder)
+    _check_folder_classes(folder, classes, found.files, class_names, argument)
+    classes = numbered(classes, argument)
     defines_classes = class_names is None
-    class_names = found if class_names is None else class_names
-    if defines_classes and len(found) < 2:
+    class_names = classes if class_names is None else class_names
+    if defines_classes and len(classes) < 2:
         raise ValueError(
             f"`{argument}` must hold images of at least two classes. Received: "
-            f"the one sub-folder {found[0]}"
+            f"the one sub-folder {classes[0]}"
         )
     number = {name: index for index, name in enumerate(class_names)}
 
     def labels_of(files: list[Path]) -> list[int]:
         labels = [number[file.relative_to(folder).parts[0]] for file in files]
         if defines_classes:
-            check_no_class_empty(labels, found, argument, _ENDINGS)
+            check_no_class_empty(labels, classes, argument, _images_needed(found))
         return labels
 
     # Before the images are decoded, which can take long; then those that could be.
-    labels_of(files)
-    images = FolderSource(files, root=folder, argument=argument, **reading)
+    labels_of(found.files)
+    images = FolderSource(found.files, root=folder, argument=argument, **reading)
+    images.passed_over = found.passed_over
     check_bright(images, argument)
     labels = labels_of(images.files)
     return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
+
+
+def _images_needed(found: FoundFiles) -> str:
+    others = passed_over_line(found.passed_over)
+    passed = f" Passed over in the folder: {others}." if others else ""
+    return f"Each class's sub-folder needs an image: {READ} are read.{passed}"
 
 
 def _check_folder_classes(
@@ -339,6 +393,7 @@ def _check_folder_classes(
         )
     for name in found:
         check_class_name(name, argument, f" in {folder}")
+    check_spelling(found, [""] * len(found), argument, f" in {folder}")
     loose = [printable(file.name) for file in files if file.parent == folder]
     if loose:
         raise ValueError(
@@ -346,11 +401,15 @@ def _check_folder_classes(
             f"Received: {len(loose)} image(s) in none, such as {loose[0]}. Move them "
             "into their class's sub-folder."
         )
+    if class_names is None:
+        _check_no_parts(folder, found, argument)
     unknown = [] if class_names is None else sorted(set(found) - set(class_names))
     if unknown:
+        twin = twin_of(unknown[0], class_names or [])
+        meant = f". {ascii(unknown[0])} is not {ascii(twin)}; rename it" if twin else ""
         raise ValueError(
             f"`{argument}` must have sub-folders named as the classes "
-            f"{class_names}. Received: also {', '.join(unknown)}"
+            f"{class_names}. Received: also {', '.join(unknown)}{meant}"
         )
 
 

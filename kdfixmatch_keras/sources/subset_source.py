@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.sources.pixels import Images
 
 
@@ -39,9 +40,21 @@ class SubsetSource(ImageSource):
             None if names is None else [names[index] for index in self.indices],
         )
 
+        self.intensity_range, self.survey = source.intensity_range, source.survey
+        self.deep_files = source.deep_files
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of all images of the source."""
+        return self.source.notes
+
     def __len__(self) -> int:
         """Returns the number of images."""
         return len(self.indices)
+
+    def _in_range(self, intensity_range: IntensityRange | None) -> ImageSource:
+        source = self.source.in_range(intensity_range)
+        return self if source is self.source else SubsetSource(source, self.indices)
 
     def _read(self, indices: npt.NDArray[np.int64]) -> Images:
         return self.source[self.indices[indices]]

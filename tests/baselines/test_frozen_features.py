@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -396,6 +397,30 @@ def test_label_spreading_is_fixed_by_a_seed(new_spreading, fit, tiny_images):
         fit(model)
     np.testing.assert_array_equal(first.predict(images), second.predict(images))
     assert drawn.pseudo_labels.shape == (24,)
+
+
+@pytest.mark.parametrize("kind", [LinearProbe, LabelSpreading])
+def test_16_bit_files_are_scaled_as_those_of_the_labels(
+    kind, tiny_backbone, tmp_path, capsys
+):
+    draw = np.random.default_rng(0)
+    for index in range(4):
+        folder = tmp_path / "labeled" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 4096, (8, 8)).astype(np.uint16)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    size = {"sizes": (8,)} if kind is LinearProbe else {"size": 8}
+    model = kind(backbone=tiny_backbone, seed=0, **size)
+    model.fit(tmp_path / "labeled", tmp_path / "labeled", verbose=2)
+    assert "Labeled images: 4 files have 16 bits, their" in capsys.readouterr().out
+    dark = (pixels // 8)[None]
+    (tmp_path / "new" / "a").mkdir(parents=True)
+    Image.fromarray(dark[0]).save(tmp_path / "new" / "a" / "0.png")
+    shallow = (dark >> 4).astype(np.uint8)
+    found = model.predict(tmp_path / "new")
+    np.testing.assert_array_equal(found, model.predict(shallow))
+    found = model.evaluate(tmp_path / "new")
+    assert found == pytest.approx(model.evaluate(shallow, [0]))
 
 
 @pytest.mark.parametrize("kind", [LinearProbe, LabelSpreading])

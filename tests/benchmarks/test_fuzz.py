@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import ImageFile
 
-from kdfixmatch_keras.sources import folder_source
+from kdfixmatch_keras.sources import (
+    deep_pixels,
+    file_reading,
+    image_files,
+    intensity,
+    unread_parts,
+)
 from kdfixmatch_keras.training.run_state import NOT_STARTED, RunState
 from tests.untraced import untraced
 
@@ -38,6 +44,39 @@ def test_damaged_images(scripts, tmp_path):
 
     found = outcomes(ImageCases(tmp_path, 1, usual=400), range(450))
     assert found["decoded"] > 50 and found["refused"] > 200
+
+
+def test_sets_of_rare_files(scripts, tmp_path):
+    from fuzz_parts.set_cases import SetCases
+
+    found = outcomes(SetCases(tmp_path, 1), range(60))
+    assert found["read"] > 40 and found["refused"] > 1
+
+
+def of_each_file(self, pixels):
+    """The scale of an image by itself."""
+    return (pixels.astype(int) * 255 // max(1, pixels.max())).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    "place, name, value, wrong",
+    [
+        (intensity.IntensityRange, "gray", of_each_file, "other pixels"),
+        (intensity, "MIN_LEVELS", 1, "levels are left"),
+        (deep_pixels, "is_white_zero", lambda image: False, "other pixels"),
+        (deep_pixels, "is_deep", lambda image: False, "without a range"),
+        (unread_parts, "_of_tiff", lambda stream, image: {}, "is not in"),
+        (image_files, "is_passed_over", lambda name: False, "taken for an image"),
+    ],
+)
+def test_misread_sets_are_noticed(
+    scripts, tmp_path, monkeypatch, place, name, value, wrong
+):
+    from fuzz_parts.set_cases import SetCases
+
+    monkeypatch.setattr(place, name, value)
+    cases = SetCases(tmp_path, 1)
+    assert any(wrong in cases.run(number) for number in range(200))
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +206,7 @@ def test_made_up_pixels_are_noticed(scripts, tmp_path, monkeypatch):
     from fuzz_parts.image_cases import ImageCases
 
     # A reader that lets Pillow fill with gray what a file lacks.
-    monkeypatch.setattr(folder_source, "strict_reading", contextlib.nullcontext)
+    monkeypatch.setattr(file_reading, "strict_reading", contextlib.nullcontext)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     cases = ImageCases(tmp_path, 1, usual=400)
     found = [cases.run(number) for number in range(100)]

@@ -21,11 +21,13 @@ from typer.testing import CliRunner
 from kdfixmatch_cli import machine, probe
 from kdfixmatch_cli.app import app
 from kdfixmatch_cli.errors import reported
+from kdfixmatch_cli.images import describe, open_images
 from kdfixmatch_cli.machine import chosen_backbone, chosen_batch, chosen_seed
 from kdfixmatch_keras import KDFixMatch, TrustedSet, backend
 from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.baselines import LinearProbe, frozen_features
 from kdfixmatch_keras.report.run_folder import RunFolder
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.training.watch import remedy_for_few_targets
 from tests.untraced import untraced
@@ -774,6 +776,16 @@ def test_a_run_begins_with_the_probe_and_goes_on_with_it(
         (["--labeled", "labeled", "--unlabeled", "big"], ["8 x 8. Received: 9 x 9"]),
         (["--labeled", "mixed"], ["(9, 9)", "Pass --image-size to resize them"]),
         (["--labeled", "broken"], ["bad.png (an empty file)"]),
+        (
+            ["--labeled", "labeled", "--unlabeled", "labeled/blue"],
+            ["`--unlabeled` must not lie in the folder of `--labeled`"],
+        ),
+        (
+            ["--labeled", "labeled", "--test", "labeled/blue"],
+            ["`--test` must not lie in the folder of `--labeled`"],
+        ),
+        (["--labeled", "parts"], ["test, train look like the parts of a data set"]),
+        (["--labeled", "hot", "--unlabeled", "hot"], ["`--labeled` and `--unlabeled`"]),
     ],
 )
 def test_train_refuses(photos, tmp_path, monkeypatch, options, words):
@@ -789,6 +801,11 @@ def test_train_refuses(photos, tmp_path, monkeypatch, options, words):
         write_images(tmp_path / "mixed" / name, name, 1, 0)
     Image.new("RGB", (9, 9), "red").save(tmp_path / "mixed" / NAMES[0] / "big.png")
     (tmp_path / "broken" / "rot dunkel" / "bad.png").write_bytes(b"")
+    hot = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    hot[0, 0] = 65535
+    for name in ("hot/a", "hot/b", "parts/train", "parts/test"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(hot).save(tmp_path / name / "0.png")
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -815,6 +832,57 @@ def test_unreadable_images_are_left_out_by_name(photos, tmp_path):
     assert "12 x 10 pixels, RGB (resized from 8 x 8)" in resized.output
     assert "Left out, as they cannot be read: 2" in result.output
     assert "é cut.png (" in result.output
+
+
+def test_train_says_what_it_passed_over_changed_and_assumed(tmp_path):
+    folder = tmp_path / "unlabeled"
+    deep = np.linspace(0, 3987, 64).astype(np.uint16).reshape(8, 8)
+    for name in NAMES[:2]:
+        write_images(tmp_path / "labeled" / name, name, 2, 0)
+    write_images(folder, "blue", 12, 0)
+    Image.fromarray(deep).save(folder / "deep.png")
+    pages = [Image.new("RGB", (8, 8))] * 3
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    (folder / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (folder / "@eaDir").mkdir()
+    write_images(folder / "@eaDir", "blue", 3, 0)
+    given = {"labeled": tmp_path / "labeled", "unlabeled": folder}
+    others = {"labels": None, "test": None, "on_error": "raise"}
+    lines = describe(open_images({**given, **others}, None).facts())
+    assert "14 unlabeled" in lines[0]
+    assert (
+        "Unlabeled: 1 file has 16 bits, its intensities 0 to 3,987: 0 to 4,095 become "
+        "0 to 255, 64 gray levels; 13 of 8 bits are read as they are"
+    ) in lines
+    file = folder / "pages.tif"
+    assert f"Unlabeled: 1 file has 3 pages, the first is read ({file})" in lines
+    assert "Unlabeled: passed over: 1 HEIC, 1 folder @eaDir" in lines[-1]
+
+
+def test_predict_and_evaluate_use_the_range_of_the_training(
+    trained, tmp_path, monkeypatch
+):
+    run, _ = trained
+    model = KDFixMatch.load(run / "model")
+    monkeypatch.setattr(RunFolder, "load_model", lambda folder: model)
+    folder = tmp_path / "new" / "blue"
+    folder.mkdir(parents=True)
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 4
+    Image.fromarray(deep).save(folder / "deep.png")
+    (folder / "notes.txt").write_text("text")
+    new, output = tmp_path / "new", tmp_path / "p.csv"
+    predict = ("predict", run, new, "--output", output, "--all")
+    evaluate = ("evaluate", run, "--data", new, "--json")
+    for command in (predict, evaluate):
+        assert_refused(invoke(*command), "16-bit pixels, where the images of training")
+    model.intensity_range = IntensityRange(0, 1023)
+    result = invoke_well(*predict)
+    assert "Note: passed over: 1 .txt" in result.output
+    (row,) = read_csv(output)
+    shallow = (deep >> 2).astype(np.uint8)
+    expected = model.predict(np.stack([shallow] * 3, axis=-1)[None])
+    assert float(row["blue"]) == pytest.approx(expected[0, 0], abs=2e-6)
+    assert json.loads(invoke_well(*evaluate).stdout)["images"] == 1
 
 
 @pytest.mark.parametrize(

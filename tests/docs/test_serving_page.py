@@ -15,12 +15,15 @@ from PIL import Image
 
 from kdfixmatch_keras.serving.export import export_network
 from kdfixmatch_keras.sources.image_decoding import read_pixels
+from kdfixmatch_keras.sources.intensity import IntensityRange
 
 pytestmark = pytest.mark.tensorflow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (UPRIGHT,) = (snippet for snippet in PYTHON if "exif_transpose(photo)" in snippet)
+(SCALED,) = (snippet for snippet in PYTHON if "def in_8_bits" in snippet)
+FUNCTIONS = (UPRIGHT, SCALED)
 JSON = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 NAMES = ["dark", "hell ü"]
 
@@ -67,7 +70,7 @@ def answer_as_tensorflow_serving(signatures, request):
     }
 
 
-@pytest.mark.parametrize("snippet", [text for text in PYTHON if text is not UPRIGHT])
+@pytest.mark.parametrize("snippet", [text for text in PYTHON if text not in FUNCTIONS])
 def test_snippets_name_the_class_of_the_photograph(
     folder, signatures, monkeypatch, capsys, snippet
 ):
@@ -104,6 +107,17 @@ def test_snippet_that_turns_a_photograph(tmp_path, monkeypatch):
     assert turned.shape == (8, 16, 3)
     picture.save("photo.jpg")
     assert variables["upright"]("photo.jpg") == Path("photo.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("low, high", [(0, 65535), (0, 4095), (6500, 9500)])
+def test_snippet_that_scales_16_bits(low, high):
+    variables = {}
+    exec(SCALED, variables)
+    pixels = np.arange(1 << 16, dtype=np.uint16)
+    np.testing.assert_array_equal(
+        variables["in_8_bits"](pixels, low, high),
+        IntensityRange(low, high).gray(pixels),
+    )
 
 
 def test_requests_and_answers_are_what_the_signatures_take_and_give(signatures):

@@ -80,6 +80,14 @@ ROWS = [
         "`class_names` must be a list of strings. Received: class_names='abc'",
     ),
     (
+        "export.export_network",
+        lambda g: export.export_network(
+            g.model.inner.teacher, CLASSES, g.here / "new", intensity_range=(0, 4095)
+        ),
+        ValueError,
+        "`intensity_range` must be 'auto', None or the IntensityRange of a model",
+    ),
+    (
         "KDFixMatch.save",
         lambda g: new_model().save(g.here / "new"),
         RuntimeError,
@@ -155,6 +163,14 @@ ROWS = [
         lambda g: file_prediction.predict_files(g.model.inner, [], batch_size=0),
         ValueError,
         integer("batch_size", 1, 0),
+    ),
+    (
+        "file_prediction.predict_files",
+        lambda g: file_prediction.predict_files(
+            g.model.inner, [], intensity_range="auto more"
+        ),
+        ValueError,
+        "Received: intensity_range='auto more'",
     ),
     (
         "prediction.ImageBatches",

@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch
+from kdfixmatch_keras.sources.intensity import IntensityRange
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -133,6 +134,39 @@ np.save(sys.argv[2] + "/names.npy", np.array(list(names)))
 """
 
 
+def test_16_bit_files_are_scaled_as_those_of_training(
+    model, signatures, tmp_path, written, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    files = {}
+    for bands in (1, 3, 4):
+        pixels = rng.integers(0, 4096, (SIDE, SIDE, bands)).astype(np.uint16)
+        files[f"{bands}.png"] = written.png(pixels)
+    files["5.jpg"] = encoded(smooth_images(1)[0], "JPEG")
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(model, "intensity_range", IntensityRange(0, 4095))
+    model.export(tmp_path / "saved_model")
+    served = tf.saved_model.load(str(tmp_path / "saved_model"))
+    expected = model.predict(tmp_path)
+    answer = served.signatures["serve_bytes"](encoded=tf.constant(list(files.values())))
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    # Brighter than those of training, or there were none.
+    bright = written.png(np.full((SIDE, SIDE, 1), 5000, np.uint16))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="beyond their intens"):
+        served.signatures["serve_bytes"](encoded=tf.constant([bright]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="of training had 8 bits"):
+        serve_bytes(signatures, [files["1.png"]])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"text"])
+def test_what_is_no_image_is_refused(signatures, content):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="empty|Invalid PNG|image f"
+    ):
+        serve_bytes(signatures, [content])
+
+
 @pytest.mark.parametrize(
     ("program", "export"),
     [
@@ -243,12 +277,11 @@ def test_bytes_are_decoded_as_pillow_does(model, signatures, kind, options):
 
 
 def unusual_images():
-    """Arrays of an 8-bit and a 16-bit gray image, and one with transparency."""
+    """Arrays of a gray image, and of one with transparency."""
     gray = smooth_images(1, seed=5)[0, ..., 0]
     alpha = np.linspace(0, 255, SIDE * SIDE).astype("uint8").reshape(SIDE, SIDE, 1)
     return {
-        "gray 8-bit": gray,
-        "gray 16-bit": gray.astype("uint16") * 256 + 200,
+        "gray": gray,
         "RGBA": np.concatenate([smooth_images(1, seed=6)[0], alpha], axis=-1),
     }
 

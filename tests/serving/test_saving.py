@@ -10,9 +10,11 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.serving import saving
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from tests.untraced import untraced
 
 # Two steps make no good network; what a weak trusted set says is tested elsewhere.
@@ -89,6 +91,42 @@ def test_a_loaded_model_is_the_saved_one(model, images, tmp_path, name):
     for setting in ("backbone", "tau", "unlabeled_loss", "seed", "embedding_dim"):
         assert getattr(loaded, setting) == getattr(model, setting)
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
+
+
+def test_a_model_of_16_bit_files_keeps_their_range(tmp_path):
+    """What is predicted is scaled as what was learned, and by a loaded model too."""
+    images, labels = made_images()
+    deep = images.astype(np.uint16) * 14 + 3  # Of 12 bits.
+    for name, some in (("labeled", 6), ("unlabeled", 24)):
+        for index in range(some):
+            folder = tmp_path / name
+            folder = folder / "abc"[labels[index]] if name == "labeled" else folder
+            folder.mkdir(parents=True, exist_ok=True)
+            gray = Image.fromarray(deep[index, ..., 0])
+            gray.save(folder / f"{index:02}.png")
+    model = KDFixMatch("small_cnn", weights=None, embedding_dim=8, batch_size=4, seed=0)
+    with untraced():
+        model.fit(
+            *(tmp_path / "labeled", tmp_path / "unlabeled"),
+            **{"epochs": 1, "steps_per_epoch": 1, "verbose": 0},
+        )
+    assert model.intensity_range == IntensityRange(0, 4095)
+    model.save(tmp_path / "model")
+    loaded = KDFixMatch.load(tmp_path / "model")
+    assert loaded.intensity_range == model.intensity_range
+    # One frame, dark by itself.
+    (tmp_path / "new").mkdir()
+    dark = deep[0, ..., 0] // 16
+    Image.fromarray(dark).save(tmp_path / "new" / "dark.png")
+    expected = model.predict((dark >> 4).astype(np.uint8)[None])
+    for one in (model, loaded):
+        np.testing.assert_array_equal(one.predict(tmp_path / "new"), expected)
+        found = one.evaluate(tmp_path / "labeled")
+        shallow = (deep[:6, ..., 0] >> 4).astype(np.uint8)
+        assert found == pytest.approx(one.evaluate(shallow, labels[:6]))
+    loaded.intensity_range = None
+    with pytest.raises(ValueError, match="16-bit pixels, where the images of training"):
+        loaded.predict(tmp_path / "new")
 
 
 def test_what_changes_nothing_but_the_training_may_be_in_a_model(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kdfixmatch_keras import sources
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from tests.bad_inputs import (
     IMAGES,
     LABELS,
@@ -89,7 +90,7 @@ ROWS = [
         "sources.unlabeled_source",
         lambda g: sources.unlabeled_source(g.here / "empty"),
         ValueError,
-        "`unlabeled` must hold at least one image, in a file that ends in .jpg, .jpeg",
+        "`unlabeled` must hold at least one image. JPEG, PNG, BMP, GIF, WebP and TIFF",
     ),
     (
         "sources.unlabeled_source",
@@ -206,6 +207,34 @@ ROWS = [
         ValueError,
         "Received: 1 that cannot be read: {here}/gone.png (no such file). Repair or "
         "remove them, or leave them out with on_error='skip'.",
+    ),
+    (
+        "sources.FolderSource",
+        lambda g: sources.FolderSource(g.here / "unlabeled", intensity_range=(0, 4095)),
+        ValueError,
+        "`intensity_range` must be 'auto', None or the IntensityRange of a model, two "
+        "integers of which 0 <= low < high <= 65535. Received: intensity_range=(0, "
+        "4095)",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: sources.labeled_source(
+            (IMAGES, LABELS), intensity_range=IntensityRange(9, 9)
+        ),
+        ValueError,
+        "Received: intensity_range=IntensityRange(low=9, high=9)",
+    ),
+    (
+        "IntensityRange.gray",
+        lambda g: IntensityRange(0, 4095).gray(IMAGES),
+        ValueError,
+        "`pixels` must be an array of uint16. Received: pixels of uint8",
+    ),
+    (
+        "ImageSource.in_range",
+        lambda g: array_source().in_range(4095),
+        ValueError,
+        "`intensity_range` must be 'auto', None or the IntensityRange of a model",
     ),
     (
         "sources.FolderSource",

@@ -20,7 +20,7 @@ from kdfixmatch_keras.sources import (
     spool_dataset,
     unlabeled_source,
 )
-from kdfixmatch_keras.sources.folder_source import (
+from kdfixmatch_keras.sources.file_reading import (
     READS_PER_WORKER,
     read_image,
     try_files,
@@ -650,7 +650,7 @@ class TestLabeledSource:
 
     def test_folder_with_an_empty_class(self, class_folder):
         (class_folder / "bird").mkdir()
-        with pytest.raises(ValueError, match=r"no image of bird\. .*ends in \.jpg"):
+        with pytest.raises(ValueError, match=r"no image of bird\. .*needs an image"):
             labeled_source(class_folder)
 
     def test_a_class_without_a_printable_name(self, class_folder):
@@ -772,7 +772,7 @@ class TestUnlabeledErrors:
 
     def test_folder_without_images(self, tmp_path):
         (tmp_path / "notes.txt").write_text("not an image")
-        with pytest.raises(ValueError, match=r"at least one image.*\.jpg.*\.tiff"):
+        with pytest.raises(ValueError, match=r"at least one image\..*over: 1 \.txt"):
             unlabeled_source(tmp_path)
 
     @pytest.mark.parametrize("channels", [0, 2, 4, "rgb"])
