@@ -73,6 +73,8 @@ clean:  ## Remove the environment and what the demo wrote
 # A release of which the index has a build without CUDA, of 200 MB in place of 3 GB.
 $(VENV)-torch/installed: BACKEND := "torch==2.13.0" --editable ".[torch,pretrained,dev]"
 $(VENV)-jax/installed: BACKEND := --editable ".[jax,pretrained,dev]"
+# KerasHub and what it needs but for TensorFlow, for which it asks.
+$(VENV)-torch/installed $(VENV)-jax/installed: HUB := keras-hub
 $(INSTALLED): BACKEND := --editable ".[all,hub,dev]"
 
 $(VENV)-lowest/installed: pyproject.toml
@@ -86,4 +88,6 @@ $(INSTALLED) $(VENV)-jax/installed $(VENV)-torch/installed: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade pip
 	$(@D)/bin/python -m pip install --quiet $(BACKEND)
+	$(if $(HUB),$(@D)/bin/python -m pip install --quiet --no-deps $(HUB))
+	$(if $(HUB),$(@D)/bin/python -m pip install --quiet absl-py kagglehub regex sentencepiece tokenizers)
 	touch $@

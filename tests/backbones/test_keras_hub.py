@@ -11,11 +11,7 @@ from kdfixmatch_keras.backbones.keras_hub import HubFeatures
 from tests.exported import check_exported
 from tests.untraced import untraced
 
-# What KerasHub always brings.
-pytestmark = [
-    pytest.mark.tensorflow,
-    pytest.mark.filterwarnings("ignore:.*trusted:UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
 
 SHAPE = (8, 12, 3)
 
@@ -291,6 +287,7 @@ def test_a_run_is_stopped_gone_on_with_and_saved(dino_folder, tmp_path, tiny_ima
     assert count == len(network.student.trainable_weights)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
 def test_an_exported_network_predicts_the_same(dino_folder, tmp_path, format):
     network = backbones.build_network(
