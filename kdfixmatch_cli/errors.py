@@ -39,6 +39,8 @@ _REMEDIES = {
 }
 # Arguments that are called otherwise on a command line.
 _OPTIONS = {"run_dir": "output"}
+# Of a command, those that are paths of this machine.
+PATHS = ("run", "labeled", "labels", "unlabeled", "test", "data", "output")
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -51,7 +53,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**options: Any) -> None:
         if options["debug"]:
-            command(**options)
+            command(**_with_local_paths(options))
             return
         translate = functools.partial(_translate, names=set(options))
 
@@ -65,7 +67,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
                 _import_silently()
-                command(**options)
+                command(**_with_local_paths(options))
             except KeyboardInterrupt:
                 say("Interrupted.")
                 raise typer.Exit(INTERRUPTED) from None
@@ -79,6 +81,22 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
                 raise typer.Exit(UNUSABLE) from None
 
     return wrapper
+
+
+def _with_local_paths(options: dict[str, Any]) -> dict[str, Any]:
+    """Options in which `~` is the home directory, as it is not after `--output=`.
+
+    Raises:
+        ValueError: One of them is an address, such as `gs://bucket/run`.
+    """
+    from kdfixmatch_keras.checks.validation import check_path
+
+    return {
+        name: check_path("RUN" if name == "run" else f"--{name}", value)
+        if name in PATHS and value is not None
+        else value
+        for name, value in options.items()
+    }
 
 
 def _explain(error: Exception, translate: Callable[[str], str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import os
 from pathlib import Path
 
 from rich.progress import Progress
@@ -10,6 +11,7 @@ from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.output import check_file, listed
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import check_table
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.serving.file_prediction import predict_files
 from kdfixmatch_keras.sources.folder_source import ON_ERROR
@@ -34,6 +36,7 @@ def predict(
     folder = RunFolder.open(run)
     every = probability_columns(folder.read_class_names())
     headers = [",".join(COLUMNS), ",".join([*COLUMNS, *every])]
+    check_table("--output", output)
     check_file(output, headers)
     files = find_files(images)
     model = folder.load_model()
@@ -84,8 +87,10 @@ def find_files(images: list[str]) -> list[Path]:
         ValueError: One of them stands for nothing.
     """
     files: dict[Path, Path] = {}
-    for name in images:
-        path = Path(name)
+    for typed in images:
+        path = validation.check_path("IMAGES", typed)
+        # As it was typed: a slash at its end says that a pattern is one of folders.
+        name = os.path.expanduser(typed)
         matches = [path] if path.exists() or path.is_symlink() else _matches(name)
         found = []
         for match in matches:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import augmentation, backbones, targets
+from kdfixmatch_keras.backbones.family import local_weights
 from kdfixmatch_keras.backbones.precision import (
     check_precision,
     dtype_policy,
@@ -135,7 +136,7 @@ class ImageClassifier:
     ) -> None:
         backbones.check_backbone(backbone, weights, pretrained, pixels)
         self.backbone = backbone
-        self.weights = weights
+        self.weights = local_weights(weights)
         self.pretrained = pretrained
         self.pixels = pixels
         self.image_size = check_image_size(image_size)

@@ -285,6 +285,6 @@ class KDFixMatch(ImageClassifier):
 
     @classmethod
     def load(cls, path: Any) -> "KDFixMatch":
-        """Reads what `save` wrote, or raises a ValueError; runs no pickled code."""
+        """Reads a saved model or a run folder, or raises a ValueError; no pickles."""
         model: KDFixMatch = saving.load(cls, path)
         return model

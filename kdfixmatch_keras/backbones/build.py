@@ -12,7 +12,7 @@ from keras import layers
 from kdfixmatch_keras.backbones.applications import Applications
 from kdfixmatch_keras.backbones.convolution import L2_PENALTY
 from kdfixmatch_keras.backbones.efficientnet_lite import EfficientNetLite
-from kdfixmatch_keras.backbones.family import Choice, Family
+from kdfixmatch_keras.backbones.family import Choice, Family, local_weights
 from kdfixmatch_keras.backbones.keras_hub import HubModels, HubPresets
 from kdfixmatch_keras.backbones.own_networks import OwnNetworks
 from kdfixmatch_keras.backbones.user_models import UserModels
@@ -52,7 +52,7 @@ def check_backbone(
         ValueError: A name is unknown, `weights` do not exist or do not apply, or an
             argument contradicts what is known of the network.
     """
-    choice = Choice(backbone, weights, pretrained, pixels)
+    choice = Choice(backbone, local_weights(weights), pretrained, pixels)
     _family_of(backbone, argument).check(choice)
 
 
@@ -141,7 +141,7 @@ def build_network(
             returns no model; `pretrained` is neither None, True nor False.
         ValueError: An argument is out of range, or the model does not fit the images.
     """
-    choice = Choice(backbone, weights, pretrained, pixels)
+    choice = Choice(backbone, local_weights(weights), pretrained, pixels)
     check_backbone(*choice)
     input_shape = _check_input_shape(input_shape)
     num_classes = validation.check_integer("num_classes", num_classes, 2)
@@ -202,7 +202,7 @@ def build_features(
         TypeError: See `build_network`.
         ValueError: See `build_network`.
     """
-    choice = Choice(backbone, weights, pretrained, pixels)
+    choice = Choice(backbone, local_weights(weights), pretrained, pixels)
     check_backbone(*choice)
     input_shape = _check_input_shape(input_shape)
     with seeded(seed):

@@ -13,6 +13,7 @@ import keras
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.memory import is_out_of_memory
+from kdfixmatch_keras.checks.paths import FILE_SUFFIXES
 from kdfixmatch_keras.fixmatch import OBSOLETE_ARGUMENTS
 from kdfixmatch_keras.storage.files import standing, written_aside
 from kdfixmatch_keras.storage.integrity import DAMAGED, MAX_EXPANSION, check_expansion
@@ -27,6 +28,8 @@ MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
 _NETWORK = ("backbone", "weights", "pretrained", "pixels", "outer_backbone")
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
+# Names in the folder of a run: of what makes it one, and of its model.
+RUN, OF_RUN = "run.json", "model"
 
 
 def save(model: Any, path: Any) -> None:
@@ -34,23 +37,25 @@ def save(model: Any, path: Any) -> None:
 
     Args:
         model: The model; `fit` must have ended.
-        path: A file name ending in `.zip`, or a folder.
+        path: A file name ending in `.zip`, or a folder, not named like a file.
 
     Raises:
         RuntimeError: `model` has not been trained.
         TypeError: `path` is no path.
-        ValueError: Something other than a saved model stands at `path`.
+        ValueError: Something other than a saved model stands at `path`, or its name is
+            that of another kind of file.
         OSError: The disk does not take it. What stood at `path` still does.
     """
     path = validation.check_output("path", path)
     model.serving_network  # noqa: B018 - raises where there is nothing to save
+    _check_name(path)
     is_empty_folder = path.is_dir() and not any(path.iterdir())
     if path.exists() and not is_empty_folder and not _is_saved_model(path):
         raise ValueError(
             "`path` must be new, or a saved model to replace. "
             f"Received: path={str(path)!r}, which holds something else"
         )
-    is_archive = path.suffix == ".zip"
+    is_archive = path.suffix.lower() == ".zip"
     with written_aside(path) as temporary:
         folder = temporary.with_name("members") if is_archive else temporary
         folder.mkdir()
@@ -65,8 +70,31 @@ def save(model: Any, path: Any) -> None:
                     archive.write(folder / member, member)
 
 
+def _check_name(path: Path) -> None:
+    """Refuses the name of another kind of file, which no other program could open."""
+    suffix = path.suffix.lower()
+    if suffix not in FILE_SUFFIXES or suffix == ".zip":
+        return
+    remedy = "What it writes is read by KDFixMatch.load alone."
+    if suffix in (".keras", ".h5", ".hdf5"):
+        remedy = (
+            "For Keras alone, save the network that predicts: "
+            "model.inner.save('model.keras')."
+        )
+    if suffix == ".onnx":
+        remedy = "For ONNX, call model.export('model.onnx', format='onnx')."
+    if suffix in (".pb", ".tflite"):
+        remedy = "For TensorFlow, call model.export('saved_model')."
+    raise ValueError(
+        "`path` must end in .zip, or be a folder that is not named like a file. "
+        f"Received: path={str(path)!r}. {remedy}"
+    )
+
+
 def load(cls: Any, path: Any) -> Any:
     """Reads what `save` wrote, as a model of class `cls`.
+
+    The folder of a run that `kdfixmatch train` wrote is read as well.
 
     Nothing is taken from files that do not agree with the checksums of `save`. Keras's
     safe mode is on, unless the program has turned it off for all that it loads with
@@ -137,9 +165,11 @@ def read_settings(path: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(path: Any) -> Iterator[Path]:
     """A folder with all that `save` wrote; what is wrong with it names the path."""
-    path = standing(validation.check_path("path", path))
+    path = _model_at(validation.check_path("path", path))
     try:
         missing = set(FILES) - _names(path)
+        if missing and (path / RUN).exists():
+            raise ValueError("a run that has not ended; its command goes on with it")
         if missing:
             raise ValueError(f"no {min(missing)} in it")
         if path.is_dir():
@@ -157,6 +187,12 @@ def _opened(path: Any) -> Iterator[Path]:
             "`path` must be a model that KDFixMatch.save wrote, and unchanged. "
             f"Received: path={str(path)!r} ({error})"
         ) from error
+
+
+def _model_at(path: Path) -> Path:
+    """Where the model of a path is: there, or in the folder of a run that is there."""
+    path, inside = standing(path), standing(path / OF_RUN)
+    return inside if inside.is_dir() and not (path / SUMS).exists() else path
 
 
 def _names(path: Path) -> set[str]:
