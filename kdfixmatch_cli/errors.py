@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from kdfixmatch_cli.console import accept_all_characters
+
 UNUSABLE, INTERRUPTED = 1, 130
 
 # What a user can do something about; its message says what.
@@ -52,6 +54,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(**options: Any) -> None:
+        accept_all_characters()
         if options["debug"]:
             command(**_with_local_paths(options))
             return
@@ -93,7 +96,8 @@ def _with_local_paths(options: dict[str, Any]) -> dict[str, Any]:
 
     return {
         name: check_path("RUN" if name == "run" else f"--{name}", value)
-        if name in PATHS and value is not None
+        # Text with some versions of Typer.
+        if name in PATHS and isinstance(value, str | os.PathLike)
         else value
         for name, value in options.items()
     }
@@ -152,6 +156,9 @@ def _import_silently() -> None:
     for a GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Commands draw to files. A notebook sets a display for what it starts, which
+    # matplotlib may not find here.
+    os.environ["MPLBACKEND"] = "agg"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -100,6 +100,8 @@ def _environment() -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **inherited,
         "KERAS_BACKEND": "tensorflow",
+        # That of a notebook is one of its own process.
+        "MPLBACKEND": "agg",
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
