@@ -102,9 +102,9 @@ class ImageClassifier:
     Attributes:
         class_names: Names of the `K` classes, or None before `fit`.
         used_seed: Seed of the last `fit` with a `run_dir`, drawn where `seed` is None.
-        image_passes: What the last `fit` cost: how often an image went forward
-            through a network, to train (which counts three times, for the way back),
-            for a teacher's target or to be labeled.
+        image_passes: What the last `fit` that ended cost: how often an image went
+            forward through a network, to train (which counts three times, for the way
+            back), for a teacher's target or to be labeled.
 
     Raises:
         ValueError: An argument is out of range, or a name is unknown.
@@ -236,13 +236,12 @@ class ImageClassifier:
             {**shared, **self.arguments()},
             of_fit,
         ) as opened:
+            yield opened
+            # Not before: until then, they are those of the model that there is.
             self.class_names = data.labeled.class_names
             if plan.run_dir is not None:
                 self.used_seed = opened.seed
-            try:
-                yield opened
-            finally:
-                self.image_passes = opened.image_passes
+            self.image_passes = opened.image_passes
 
     def new_network(
         self,

@@ -1,5 +1,6 @@
 """What the methods that KD-FixMatch is compared with have in common."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -53,8 +54,11 @@ class Baseline(ImageClassifier):
         self.check_devices()
         data = self.load_data(labeled, unlabeled, validation_data)
         with self.training(data, plan) as training:
-            self.network, self.history = None, {}
-            self.network = self._fit(training)
+            # What was trained before stays until this has ended.
+            trained = copy.copy(self)
+            trained.history = {}
+            trained.network = trained._fit(training)
+            vars(self).update(vars(trained))
         return self.history
 
     def _fit(self, training: Session) -> fixmatch.FixMatch:
