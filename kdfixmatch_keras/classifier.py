@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import augmentation, backbones, targets
+from kdfixmatch_keras.augmentation import own_layers
 from kdfixmatch_keras.backbones.family import local_weights
 from kdfixmatch_keras.backbones.precision import (
     check_precision,
@@ -16,19 +17,24 @@ from kdfixmatch_keras.backbones.precision import (
     resolve_precision,
 )
 from kdfixmatch_keras.backend import devices, processes
+from kdfixmatch_keras.backend.own_objects import copied_layer
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.serving import export, prediction
 from kdfixmatch_keras.sources import (
+    ImageSource,
     check_image_size,
     labeled_source,
     unlabeled_source,
 )
 from kdfixmatch_keras.training import session
 from kdfixmatch_keras.training.data import TrainingData, open_data
-from kdfixmatch_keras.training.optimizers import build_optimizer
+from kdfixmatch_keras.training.optimizers import check_optimizer
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
+
+# Images that an augmentation of a user's own is tried on.
+TRIED = 16
 
 
 class Settings(TypedDict, total=False):
@@ -149,6 +155,8 @@ class ImageClassifier:
         augmentation.get_strong(strong_augmentation)
         self.weak_augmentation = weak_augmentation
         self.strong_augmentation = strong_augmentation
+        for argument, layer in self._own_augmentations():
+            own_layers.check_layer(argument, layer)
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
         self.threshold = targets.check(threshold, tau)
@@ -159,9 +167,7 @@ class ImageClassifier:
         self.unlabeled_ratio = validation.check_integer(
             "unlabeled_ratio", unlabeled_ratio, 1
         )
-        if optimizer is not None:
-            build_optimizer(optimizer, 1, pretrained=False)
-        self.optimizer = optimizer
+        self.optimizer = check_optimizer(optimizer)
         self.mixed_precision = check_precision(mixed_precision)
         self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
@@ -195,11 +201,24 @@ class ImageClassifier:
     ) -> TrainingData:
         """Opens what the user passed, and checks that it belongs together.
 
+        Augmentations that are layers are tried on some of the images.
+
         Raises:
             TypeError: An argument is of a kind that holds no images.
-            ValueError: Images or labels are not usable; the message says which.
+            ValueError: Images or labels are not usable; the message says which. Or an
+                augmentation makes no images of them.
         """
-        return open_data(labeled, unlabeled, validation_data, self.image_size)
+        data = open_data(labeled, unlabeled, validation_data, self.image_size)
+        for argument, layer in self._own_augmentations():
+            own_layers.try_layer(argument, layer, _some(data.unlabeled))
+        return data
+
+    def _own_augmentations(self) -> Iterator[tuple[str, keras.layers.Layer]]:
+        """Augmentations that are layers of the user's, by the names of arguments."""
+        for argument in own_layers.AUGMENTATIONS:
+            layer = getattr(self, argument)
+            if isinstance(layer, keras.layers.Layer):
+                yield argument, layer
 
     def check_devices(self) -> None:
         """Checks that a training can run on the devices that it would run on."""
@@ -302,7 +321,7 @@ class ImageClassifier:
                 seed=seed,
                 name=f"fixmatch_{stage}",
                 dtype=policy,
-                **{name: _own_copy(value) for name, value in arguments.items()},
+                **{name: _own(name, value) for name, value in arguments.items()},
             )
         network.is_pretrained = backbones.is_pretrained(
             backbone, self.weights, said["pretrained"]
@@ -398,8 +417,13 @@ class ImageClassifier:
         export.export_network(network.teacher, self.class_names, path, format)
 
 
-def _own_copy(value: Any) -> Any:
+def _some(images: ImageSource) -> np.ndarray:
+    """A few images, evenly spaced."""
+    count = min(len(images), TRIED)
+    return images[np.linspace(0, len(images) - 1, count).astype(np.int64)]
+
+
+def _own(argument: str, value: Any) -> Any:
     """A copy of a layer, so that two networks do not share its state."""
-    if not isinstance(value, keras.layers.Layer):
-        return value
-    return type(value).from_config(value.get_config())
+    is_layer = isinstance(value, keras.layers.Layer)
+    return copied_layer(value, argument) if is_layer else value

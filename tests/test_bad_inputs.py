@@ -29,6 +29,30 @@ from tests.bad_inputs import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
 
+
+class Scaled(keras.optimizers.SGD):
+    """Keeps an argument that its configuration does not tell of."""
+
+    def __init__(self, learning_rate=0.1, factor=1.0, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.factor = factor
+
+
+class Forgetful(keras.layers.Layer):
+    """The same, and has a state."""
+
+    def __init__(self, amount=0, **kwargs):
+        super().__init__(**kwargs)
+        self.amount = amount
+        self.draws = keras.random.SeedGenerator(0)
+
+    def call(self, images):
+        return images + self.amount
+
+    def get_config(self):
+        return {"name": self.name}
+
+
 CONSTRUCTOR_ROWS = [
     ("embedding_dim", 0, integer("embedding_dim", 1, 0)),
     ("embedding_dim", "8", integer("embedding_dim", 1, "'8'")),
@@ -108,6 +132,32 @@ CONSTRUCTOR_ROWS = [
         "`mixed_precision` must be one of 'auto', 'float32'",
     ),
     ("optimizer", "adm", "a Keras optimizer. Received: optimizer='adm'. Did you mean"),
+    (
+        "optimizer",
+        Scaled(factor=2.0),
+        "`optimizer` must be something that can be made again, as each network gets "
+        "its own. Received: ",
+    ),
+    (
+        "strong_augmentation",
+        Forgetful(5),
+        "(a copy has amount=0 in place of 5). Its `get_config` must return every argum",
+    ),
+    (
+        "weak_augmentation",
+        keras.layers.RandomFlip(data_format="channels_first"),
+        "`weak_augmentation` must take images with the channels last. Received: Random",
+    ),
+    (
+        "backbone",
+        keras.Sequential([keras.Input((3, 8, 8)), keras.layers.Flatten()]),
+        "`backbone` must take pixels, and give a feature map, with the channels last",
+    ),
+    (
+        "backbone",
+        keras.Sequential([keras.Input((8, 8, 3)), Forgetful(5)]),
+        "`backbone` must be something that can be made again",
+    ),
     ("pixels", "torhc", "Received: pixels='torhc'. Did you mean 'torch'?"),
     (
         "backbone",
@@ -379,6 +429,14 @@ FIT_ROWS = [
         ValueError,
         "`threshold` must be made for the data: num_unlabeled=12. Received: a layer "
         "with num_unlabeled=7",
+    ),
+    (
+        lambda g: fit(
+            model=new_model(strong_augmentation=keras.layers.Rescaling(1 / 255))
+        ),
+        ValueError,
+        "`strong_augmentation` must return pixels in [0, 255] that keep the contrast "
+        "of images. Received: a Rescaling, which makes pixels from 0 to 1 of",
     ),
     (
         lambda g: fit(model=new_model(weak_augmentation=keras.layers.Resizing(4, 4))),

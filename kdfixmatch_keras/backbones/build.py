@@ -16,6 +16,7 @@ from kdfixmatch_keras.backbones.family import Choice, Family, local_weights
 from kdfixmatch_keras.backbones.keras_hub import HubModels, HubPresets
 from kdfixmatch_keras.backbones.own_networks import OwnNetworks
 from kdfixmatch_keras.backbones.user_models import UserModels
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import validation
 
 # The first that takes a backbone makes it.
@@ -86,6 +87,7 @@ def _family_of(backbone: Any, argument: str = "backbone") -> Family:
     )
 
 
+@usual_settings()
 def build_network(
     backbone: Any,
     input_shape: tuple[int, int, int],
@@ -169,6 +171,7 @@ def build_network(
         return network
 
 
+@usual_settings()
 def build_features(
     backbone: Any,
     input_shape: tuple[int, int, int],

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.serving import formats, own_code
 from kdfixmatch_keras.storage.files import writing, written_aside
 
@@ -117,6 +118,7 @@ def _failure(folder: Path, process: subprocess.CompletedProcess[bytes]) -> str:
     return lines[-1] if lines else f"it ended with status {process.returncode}"
 
 
+@usual_settings()
 def main(folder: Path) -> int:
     """Exports the network in a folder.
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras.backend.keras_settings import usual_settings
+from kdfixmatch_keras.backend.own_objects import is_described, rate_of
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.memory import is_out_of_memory
 from kdfixmatch_keras.checks.paths import FILE_SUFFIXES
@@ -32,6 +34,7 @@ FILES = (*MEMBERS, SUMS)
 RUN, OF_RUN = "run.json", "model"
 
 
+@usual_settings()
 def save(model: Any, path: Any) -> None:
     """Writes a trained `KDFixMatch`.
 
@@ -91,6 +94,7 @@ def _check_name(path: Path) -> None:
     )
 
 
+@usual_settings()
 def load(cls: Any, path: Any) -> Any:
     """Reads what `save` wrote, as a model of class `cls`.
 
@@ -277,24 +281,37 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
     """The model without what it was trained to."""
-    arguments = {
-        name: keras.saving.deserialize_keras_object(value)
-        if isinstance(value, dict)
-        else value
-        for name, value in settings["arguments"].items()
-        if name not in OBSOLETE_ARGUMENTS
-    }
+    arguments, unsaved = {}, list(settings["unsaved_arguments"])
+    for name, value in settings["arguments"].items():
+        if name in OBSOLETE_ARGUMENTS:
+            continue
+        try:
+            if isinstance(value, dict):
+                value = keras.saving.deserialize_keras_object(value)
+            arguments[name] = value
+        # Keras raises what the code of a class raises, which may be gone: that is
+        # needed only to train again.
+        except Exception:
+            unsaved.append(name)
     # The networks are there: what they were made of may be gone, and is needed only to
     # train again.
     chosen = {name: arguments.pop(name) for name in _NETWORK if name in arguments}
     model = cls(**arguments, weights=None)
     for name, value in chosen.items():
         setattr(model, name, value)
-    model.unsaved_arguments = settings["unsaved_arguments"]
+    model.unsaved_arguments = unsaved
     model.unlabeled_names = settings["unlabeled_names"]
     model.class_names = settings["class_names"]
     model.history = settings["history"]
     return model
+
+
+def _configuration(value: Any) -> Any:
+    """What Keras makes an object of again; a function for a learning rate is none."""
+    rate = rate_of(value)
+    if rate is not None and not is_described(rate):
+        raise ValueError("its learning rate has no configuration")
+    return keras.saving.serialize_keras_object(value)
 
 
 def _settings(model: Any) -> dict[str, Any]:
@@ -307,7 +324,11 @@ def _settings(model: Any) -> dict[str, Any]:
             value,
             keras.layers.Layer | keras.losses.Loss | keras.optimizers.Optimizer,
         ) and not isinstance(value, keras.Model):
-            arguments[name] = keras.saving.serialize_keras_object(value)
+            try:
+                arguments[name] = json.loads(json.dumps(_configuration(value)))
+            # Whatever a class of the user's own raises.
+            except Exception:
+                unsaved.append(name)
         elif isinstance(value, Path):
             arguments[name] = str(value)
         elif value is None or isinstance(value, str | int | float | tuple | list):

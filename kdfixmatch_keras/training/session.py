@@ -12,6 +12,7 @@ import numpy as np
 
 from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend import devices, processes
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import memory, validation
 from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.training import callbacks as stage_callbacks
@@ -78,6 +79,7 @@ class Session:
         self.state, self.seed = state, state.seed
         self._is_logged = not state.is_new
 
+    @usual_settings()
     def fit(
         self,
         network: Any,
