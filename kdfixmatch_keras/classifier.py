@@ -27,7 +27,7 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
-from kdfixmatch_keras.training import session
+from kdfixmatch_keras.training import callbacks, session
 from kdfixmatch_keras.training.data import TrainingData, open_data
 from kdfixmatch_keras.training.optimizers import check_optimizer
 from kdfixmatch_keras.training.plan import Plan
@@ -116,6 +116,12 @@ class ImageClassifier:
         ValueError: An argument is out of range, or a name is unknown.
         TypeError: An argument is of the wrong kind.
     """
+
+    # What is measured of each network in training; nothing where there is none.
+    measured: tuple[str, ...] = (
+        *("loss", "accuracy", "supervised_loss", "unlabeled_loss"),
+        *("mask_rate", "trusted_share", "top_class_share"),
+    )
 
     def __init__(
         self,
@@ -220,8 +226,25 @@ class ImageClassifier:
             if isinstance(layer, keras.layers.Layer):
                 yield argument, layer
 
-    def check_devices(self) -> None:
-        """Checks that a training can run on the devices that it would run on."""
+    def check_training(self, plan: Plan, validation_data: Any) -> None:
+        """Checks that a training can run on its devices, and with its callbacks.
+
+        Args:
+            plan: What `fit` is asked for.
+            validation_data: As for `fit`, not opened yet.
+
+        Raises:
+            RuntimeError: Devices are shared in a way that is not known.
+            ValueError: They cannot share a batch evenly, or a callback would fail or do
+                nothing.
+        """
+        if self.measured:
+            callbacks.check_use(
+                plan.callbacks,
+                self.optimizer,
+                self.measured,
+                has_validation=validation_data is not None,
+            )
         devices.check(self.batch_size)
         devices.check_replicas(resolve_precision(self.mixed_precision), self.optimizer)
 

@@ -166,6 +166,7 @@ class KDFixMatch(ImageClassifier):
             callbacks: Keras callbacks, called in both stages; or a dictionary of lists
                 for `"outer"` and `"inner"`. In both, `EarlyStopping` starts anew,
                 `CSVLogger` appends, `TensorBoard` has a folder a stage in `log_dir`.
+                One that sets the learning rate needs an `optimizer` with a number.
             verbose: As in `keras.Model.fit`; 0 is silent.
             outer: A network trained before, such as `baselines.FixMatch(...).network`,
                 in place of the first step. It must be of the same architecture, unless
@@ -204,7 +205,7 @@ class KDFixMatch(ImageClassifier):
             is_outer_given=outer is not None,
             minutes=minutes,
         )
-        self.check_devices()
+        self.check_training(plan, validation_data)
         data = self.load_data(labeled, unlabeled, validation_data)
         plan = timing.in_steps(self, plan, data)
         if outer is not None:

@@ -11,6 +11,7 @@ from kdfixmatch_keras import (
     losses,
     thresholds,
 )
+from kdfixmatch_keras.training.plan import Plan
 from tests.bad_inputs import (
     CLASSES,
     IMAGES,
@@ -360,6 +361,26 @@ FIT_ROWS = [
         "objects and not their classes. Received: callbacks=[<class",
     ),
     (
+        lambda g: fit(callbacks=[keras.callbacks.EarlyStopping("val_accuracy")]),
+        ValueError,
+        "`callbacks` must monitor what is measured. Received: EarlyStopping(monitor="
+        "'val_accuracy'). Pass validation_data, or monitor='loss'.",
+    ),
+    (
+        lambda g: fit(
+            callbacks={"inner": [keras.callbacks.ReduceLROnPlateau("loss")]},
+            run_dir=g.here / "new",
+        ),
+        ValueError,
+        "`callbacks` must not set the learning rate where it follows a schedule, as "
+        "that of the default optimizer does. Received: ReduceLROnPlateau. Pass an `opt",
+    ),
+    (
+        lambda g: fit(callbacks=[keras.callbacks.BackupAndRestore(g.here / "new")]),
+        ValueError,
+        "Received: BackupAndRestore. Pass run_dir=<folder>",
+    ),
+    (
         lambda g: fit(callbacks={"iner": []}),
         ValueError,
         "`callbacks` must be one of 'outer', 'inner'. Received: callbacks='iner'. Did "
@@ -522,6 +543,14 @@ ROWS = [
         lambda g: new_model().evaluate(IMAGES, LABELS),
         RuntimeError,
         "Call `fit` first",
+    ),
+    (
+        "ImageClassifier.check_training",
+        lambda g: new_model().check_training(
+            Plan(callbacks=[keras.callbacks.EarlyStopping()]), None
+        ),
+        ValueError,
+        "Received: EarlyStopping(monitor='val_loss'). Pass validation_data, or monitor",
     ),
     (
         "ImageClassifier.load_data",

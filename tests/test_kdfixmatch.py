@@ -813,9 +813,7 @@ def test_files_of_keras_callbacks_hold_both_stages(tmp_path):
 
 @weak_trusted_set
 def test_early_stopping_starts_anew_in_each_stage():
-    stopping = keras.callbacks.EarlyStopping(
-        "val_accuracy", patience=1, min_delta=2, mode="max"
-    )
+    stopping = keras.callbacks.EarlyStopping("val_accuracy", patience=1, min_delta=2)
     model = quick_model(tau_select=0.0)
     history = fit_once(
         model,

@@ -51,7 +51,7 @@ class Baseline(ImageClassifier):
             `history`.
         """
         plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir)
-        self.check_devices()
+        self.check_training(plan, validation_data)
         data = self.load_data(labeled, unlabeled, validation_data)
         with self.training(data, plan) as training:
             # What was trained before stays until this has ended.
