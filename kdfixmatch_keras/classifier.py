@@ -85,8 +85,10 @@ class ImageClassifier:
             features of the backbone themselves, as FixMatch has them.
         tau: Confidence from which a network's own label counts, in [0, 1].
         lambda_u: Weight of the unlabeled term, at least 0.
-        weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
-        strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer.
+        weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer, which
+            gets uint8 images, and returns pixels in [0, 255] of the same shape. Each
+            network gets a copy; it is tried on a few images before a training.
+        strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer likewise.
         teacher: `"ema"` or `"shared"`; see `FixMatch`.
         ema_decay: Decay of the teacher's average per step, in [0, 1).
         threshold: Whose own labels count: `"fixed"` (those of confidence `tau`),

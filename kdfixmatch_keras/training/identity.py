@@ -146,8 +146,13 @@ def _config(layer: Any) -> Any:
 
 
 def _without_names(config: Any) -> Any:
-    """Drops what Keras numbers in the order in which a process makes objects."""
+    """Drops what another process that makes the same objects would have otherwise.
+
+    Keras numbers their names in order, and of a lambda it has the bytes of its code.
+    """
     if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return "lambda"
         return {
             key: _without_names(value)
             for key, value in config.items()
