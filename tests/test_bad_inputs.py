@@ -187,6 +187,17 @@ TYPE_ROWS = [
         "object rather than its class",
     ),
     (
+        "weak_augmentation",
+        np.flip,
+        "`weak_augmentation` must be a name or a `keras.layers.Layer`. Received: weak_"
+        "augmentation=",
+    ),
+    (
+        "strong_augmentation",
+        lambda images: images,
+        "(of type function). Pass keras.layers.Lambda(function)",
+    ),
+    (
         "strong_augmentation",
         None,
         "`strong_augmentation` must be a name or a `keras.layers.Layer`. Received: "
@@ -419,6 +430,11 @@ FIT_ROWS = [
         lambda g: fit(run_dir=""),
         ValueError,
         "`run_dir` must be a path. Received: run_dir=''",
+    ),
+    (
+        lambda g: fit(run_dir=g.here / "state.h5"),
+        ValueError,
+        "`run_dir` must be a folder that is not named like a file. Received: run_dir='",
     ),
     (
         lambda g: fit(run_dir=g.here / "other"),

@@ -54,6 +54,19 @@ def local_path(name: str, value: str | os.PathLike[str]) -> Path:
     )
 
 
+def check_folder_name(name: str, path: Path) -> None:
+    """Checks that a folder to write is not called like a file.
+
+    Raises:
+        ValueError: Its name promises a file that some program opens.
+    """
+    if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+        raise ValueError(
+            f"`{name}` must be a folder that is not named like a file. Received: "
+            f"{name}={str(path)!r}"
+        )
+
+
 def check_table(name: str, path: Path) -> None:
     """Checks that a file of comma-separated values is not called like something else.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from kdfixmatch_keras import report
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import check_folder_name
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.report.figure import plot_run
 from kdfixmatch_keras.serving import saving
@@ -81,6 +82,7 @@ class RunFolder:
             RuntimeError: Another process holds the folder.
         """
         run = cls(path)
+        check_folder_name(argument, run.path)
         is_folder = run.path.is_dir()
         if run.path.exists() and not (is_folder and (run.began or run._is_empty())):
             raise ValueError(

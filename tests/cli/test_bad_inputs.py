@@ -39,6 +39,7 @@ COMMAND_ROWS = [
         1,
         "or that of a run. Received: output='file', which is a",
     ),
+    (TRAIN + "--output run.keras", 1, "`--output` must be a folder that is not named"),
     (TRAIN + "--output empty/../file/run", 1, "`--output` must lie in a folder"),
     (
         TRAIN + "--unlabeled file",
