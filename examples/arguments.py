@@ -4,10 +4,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kdfixmatch_keras.checks import validation
+
 
 def square(side: str) -> tuple[int, int]:
     """Height and width of a square."""
     return int(side), int(side)
+
+
+def folder(text: str) -> Path:
+    """A folder to write to, which is found out before a training."""
+    try:
+        return validation.check_output("output", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
@@ -40,7 +50,7 @@ def parse_arguments(description: str, **defaults: Any) -> argparse.Namespace:
         help="folder with train/<class>/* and test/<class>/*, or that of TensorFlow "
         "Datasets; None: the latter's own",
     )
-    add("--output", type=Path, help="folder for the figure and the SavedModel")
+    add("--output", type=folder, help="folder for the figure and the SavedModel")
     add(
         "--image-size",
         type=square,

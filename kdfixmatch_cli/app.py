@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kdfixmatch_cli.console import accept_all_characters
 from kdfixmatch_cli.errors import reported
 
 _BACKEND = (
@@ -66,6 +67,8 @@ def _command(example: str) -> Callable[[Callable[..., None]], Callable[..., None
 
 def main() -> None:
     """Runs the command line."""
+    # Of help, which comes before any command.
+    accept_all_characters()
     app()
 
 

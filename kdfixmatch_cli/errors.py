@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from kdfixmatch_cli.console import accept_all_characters
+
 UNUSABLE, INTERRUPTED = 1, 130
 
 # What a user can do something about; its message says what.
@@ -39,6 +41,8 @@ _REMEDIES = {
 }
 # Arguments that are called otherwise on a command line.
 _OPTIONS = {"run_dir": "output"}
+# Of a command, those that are paths of this machine.
+PATHS = ("run", "labeled", "labels", "unlabeled", "test", "data", "output")
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,8 +54,9 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(**options: Any) -> None:
+        accept_all_characters()
         if options["debug"]:
-            command(**options)
+            command(**_with_local_paths(options))
             return
         translate = functools.partial(_translate, names=set(options))
 
@@ -65,7 +70,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
                 _import_silently()
-                command(**options)
+                command(**_with_local_paths(options))
             except KeyboardInterrupt:
                 say("Interrupted.")
                 raise typer.Exit(INTERRUPTED) from None
@@ -79,6 +84,23 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
                 raise typer.Exit(UNUSABLE) from None
 
     return wrapper
+
+
+def _with_local_paths(options: dict[str, Any]) -> dict[str, Any]:
+    """Options in which `~` is the home directory, as it is not after `--output=`.
+
+    Raises:
+        ValueError: One of them is an address, such as `gs://bucket/run`.
+    """
+    from kdfixmatch_keras.checks.validation import check_path
+
+    return {
+        name: check_path("RUN" if name == "run" else f"--{name}", value)
+        # Text with some versions of Typer.
+        if name in PATHS and isinstance(value, str | os.PathLike)
+        else value
+        for name, value in options.items()
+    }
 
 
 def _explain(error: Exception, translate: Callable[[str], str]) -> list[str]:
@@ -134,6 +156,9 @@ def _import_silently() -> None:
     for a GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Commands draw to files. A notebook sets a display for what it starts, which
+    # matplotlib may not find here.
+    os.environ["MPLBACKEND"] = "agg"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Of files that it cannot read, of which the reason is told.
     logging.getLogger("PIL").setLevel(logging.CRITICAL)

@@ -1,5 +1,6 @@
 """`kdfixmatch evaluate`: how good a trained model is on labeled images."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,21 @@ def evaluate(run: Path, data: Path, on_error: str, as_json: bool) -> None:
         model.predict(labeled.images), labeled.labels, labeled.class_names
     )
     results = {"images": len(labeled.images), **results}
+    console = new_console()
     if as_json:
-        print(to_json(results), end="")
+        console.out(_json(results, console.encoding), end="")
     else:
-        _print(results, new_console())
+        _print(results, console)
+
+
+def _json(results: dict[str, Any], encoding: str) -> str:
+    """JSON in an encoding, of which the escapes of a stream would make none."""
+    text = to_json(results)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(results, indent=2) + "\n"
+    return text
 
 
 def _print(results: dict[str, Any], console: Console) -> None:

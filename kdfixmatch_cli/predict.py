@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.output import check_file, listed
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import check_table
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.serving.file_prediction import predict_files
 from kdfixmatch_keras.sources.file_kinds import READ, passed_over_line
@@ -37,6 +39,7 @@ def predict(
     folder = RunFolder.open(run)
     every = probability_columns(folder.read_class_names())
     headers = [",".join(COLUMNS), ",".join([*COLUMNS, *every])]
+    check_table("--output", output)
     check_file(output, headers)
     files, passed_over = find_files(images)
     model = folder.load_model()
@@ -99,8 +102,10 @@ def find_files(images: list[str]) -> tuple[list[Path], Counter[str]]:
     """
     files: dict[Path, Path] = {}
     passed_over: Counter[str] = Counter()
-    for name in images:
-        path = Path(name)
+    for typed in images:
+        path = validation.check_path("IMAGES", typed)
+        # As it was typed: a slash at its end says that a pattern is one of folders.
+        name = os.path.expanduser(typed)
         matches = [path] if path.exists() or path.is_symlink() else _matches(name)
         found = []
         for match in matches:

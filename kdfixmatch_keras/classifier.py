@@ -10,12 +10,15 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras import augmentation, backbones, targets
+from kdfixmatch_keras.augmentation import own_layers
+from kdfixmatch_keras.backbones.family import local_weights
 from kdfixmatch_keras.backbones.precision import (
     check_precision,
     dtype_policy,
     resolve_precision,
 )
 from kdfixmatch_keras.backend import devices, processes
+from kdfixmatch_keras.backend.own_objects import copied_layer
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.serving import export, prediction
@@ -29,14 +32,16 @@ from kdfixmatch_keras.sources import (
 from kdfixmatch_keras.sources.image_files import expand_user
 from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
-from kdfixmatch_keras.training import session
+from kdfixmatch_keras.training import callbacks, session
 from kdfixmatch_keras.training.data import TrainingData, open_data
-from kdfixmatch_keras.training.optimizers import build_optimizer
+from kdfixmatch_keras.training.optimizers import check_optimizer
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
 
 # Which layers are trained.
 FINETUNE = ("all", "head")
+# Images that an augmentation of a user's own is tried on.
+TRIED = 16
 
 
 class Settings(TypedDict, total=False):
@@ -92,8 +97,10 @@ class ImageClassifier:
             features of the backbone themselves, as FixMatch has them.
         tau: Confidence from which a network's own label counts, in [0, 1].
         lambda_u: Weight of the unlabeled term, at least 0.
-        weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer.
-        strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer.
+        weak_augmentation: `"flip_shift"`, `"shift"`, `"none"` or a Keras layer, which
+            gets uint8 images, and returns pixels in [0, 255] of the same shape. Each
+            network gets a copy; it is tried on a few images before a training.
+        strong_augmentation: `"randaugment"`, `"keras_cv"` or a Keras layer likewise.
         teacher: `"ema"` or `"shared"`; see `FixMatch`.
         ema_decay: Decay of the teacher's average per step, in [0, 1).
         threshold: Whose own labels count: `"fixed"` (those of confidence `tau`),
@@ -120,14 +127,20 @@ class ImageClassifier:
             such files are refused. Who knows it can set it: a
             `sources.IntensityRange`.
         used_seed: Seed of the last `fit` with a `run_dir`, drawn where `seed` is None.
-        image_passes: What the last `fit` cost: how often an image went forward
-            through a network, to train (which counts three times, for the way back),
-            for a teacher's target or to be labeled.
+        image_passes: What the last `fit` that ended cost: how often an image went
+            forward through a network, to train (which counts three times, for the way
+            back), for a teacher's target or to be labeled.
 
     Raises:
         ValueError: An argument is out of range, or a name is unknown.
         TypeError: An argument is of the wrong kind.
     """
+
+    # What is measured of each network in training; nothing where there is none.
+    measured: tuple[str, ...] = (
+        *("loss", "accuracy", "supervised_loss", "unlabeled_loss"),
+        *("mask_rate", "trusted_share", "top_class_share"),
+    )
 
     def __init__(
         self,
@@ -155,7 +168,7 @@ class ImageClassifier:
     ) -> None:
         backbones.check_backbone(backbone, weights, pretrained, pixels)
         self.backbone = backbone
-        self.weights = weights
+        self.weights = local_weights(weights)
         self.pretrained = pretrained
         self.pixels = pixels
         self.finetune = validation.check_choice("finetune", finetune, FINETUNE)
@@ -176,6 +189,8 @@ class ImageClassifier:
         augmentation.get_strong(strong_augmentation)
         self.weak_augmentation = weak_augmentation
         self.strong_augmentation = strong_augmentation
+        for argument, layer in self._own_augmentations():
+            own_layers.check_layer(argument, layer)
         self.teacher = validation.check_choice("teacher", teacher, TEACHERS)
         self.ema_decay = validation.check_number("ema_decay", ema_decay, 0, 1, "[0, 1)")
         self.threshold = targets.check(threshold, tau)
@@ -186,9 +201,7 @@ class ImageClassifier:
         self.unlabeled_ratio = validation.check_integer(
             "unlabeled_ratio", unlabeled_ratio, 1
         )
-        if optimizer is not None:
-            build_optimizer(optimizer, 1, pretrained=False)
-        self.optimizer = optimizer
+        self.optimizer = check_optimizer(optimizer)
         self.mixed_precision = check_precision(mixed_precision)
         self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
@@ -227,17 +240,46 @@ class ImageClassifier:
     ) -> TrainingData:
         """Opens what the user passed, and checks that it belongs together.
 
-        The arguments are those of `fit`.
+        The arguments are those of `fit`. Augmentations that are layers are tried on
+        some of the images.
 
         Raises:
             TypeError: An argument is of a kind that holds no images.
-            ValueError: Images or labels are not usable; the message says which.
+            ValueError: Images or labels are not usable; the message says which. Or an
+                augmentation makes no images of them.
         """
         size = self.image_size
-        return open_data(labeled, unlabeled, validation_data, size, on_error)
+        data = open_data(labeled, unlabeled, validation_data, size, on_error)
+        for argument, layer in self._own_augmentations():
+            own_layers.try_layer(argument, layer, _some(data.unlabeled))
+        return data
 
-    def check_devices(self) -> None:
-        """Checks that a training can run on the devices that it would run on."""
+    def _own_augmentations(self) -> Iterator[tuple[str, keras.layers.Layer]]:
+        """Augmentations that are layers of the user's, by the names of arguments."""
+        for argument in own_layers.AUGMENTATIONS:
+            layer = getattr(self, argument)
+            if isinstance(layer, keras.layers.Layer):
+                yield argument, layer
+
+    def check_training(self, plan: Plan, validation_data: Any) -> None:
+        """Checks that a training can run on its devices, and with its callbacks.
+
+        Args:
+            plan: What `fit` is asked for.
+            validation_data: As for `fit`, not opened yet.
+
+        Raises:
+            RuntimeError: Devices are shared in a way that is not known.
+            ValueError: They cannot share a batch evenly, or a callback would fail or do
+                nothing.
+        """
+        if self.measured:
+            callbacks.check_use(
+                plan.callbacks,
+                self.optimizer,
+                self.measured,
+                has_validation=validation_data is not None,
+            )
         devices.check(self.batch_size)
         if self.finetune == "head" and devices.sharing().devices > 1:
             raise ValueError(
@@ -277,16 +319,15 @@ class ImageClassifier:
             {**shared, **self.arguments()},
             of_fit,
         ) as opened:
+            for note in data.notes():
+                plan.say(note)
+            yield opened
+            # Not before: until then, they are those of the model that there is.
             self.class_names = data.labeled.class_names
             self.intensity_range = data.intensity_range
             if plan.run_dir is not None:
                 self.used_seed = opened.seed
-            for note in data.notes():
-                plan.say(note)
-            try:
-                yield opened
-            finally:
-                self.image_passes = opened.image_passes
+            self.image_passes = opened.image_passes
 
     def new_network(
         self,
@@ -347,7 +388,7 @@ class ImageClassifier:
                 seed=seed,
                 name=f"fixmatch_{stage}",
                 dtype=policy,
-                **{name: _own_copy(value) for name, value in arguments.items()},
+                **{name: _own(name, value) for name, value in arguments.items()},
             )
         network.is_pretrained = backbones.is_pretrained(
             backbone, self.weights, said["pretrained"]
@@ -526,8 +567,13 @@ class ImageClassifier:
         )
 
 
-def _own_copy(value: Any) -> Any:
+def _some(images: ImageSource) -> np.ndarray:
+    """A few images, evenly spaced."""
+    count = min(len(images), TRIED)
+    return images[np.linspace(0, len(images) - 1, count).astype(np.int64)]
+
+
+def _own(argument: str, value: Any) -> Any:
     """A copy of a layer, so that two networks do not share its state."""
-    if not isinstance(value, keras.layers.Layer):
-        return value
-    return type(value).from_config(value.get_config())
+    is_layer = isinstance(value, keras.layers.Layer)
+    return copied_layer(value, argument) if is_layer else value

@@ -127,10 +127,11 @@ def load(
         )
     num_labels = validation.check_integer("num_labels", num_labels, 2)
     seed = validation.check_integer("seed", seed, 0)
+    folder = None
     if data_dir is not None:
-        data_dir = validation.check_path("data_dir", data_dir)
+        folder = validation.check_path("data_dir", data_dir)
     size = check_image_size(image_size) or _IMAGE_SIZES.get(name)
-    train, test = _read(name, data_dir, size)
+    train, test = _read(name, folder, size)
     indices = draw_labels(train.labels, num_labels, seed, name)
     return SemiSupervisedData(
         labeled=LabeledImages(
@@ -201,22 +202,22 @@ def draw_labels(
 
 def _read(
     name: str,
-    data_dir: str | os.PathLike[str] | None,
+    data_dir: Path | None,
     image_size: tuple[int, int] | None,
 ) -> tuple[LabeledImages, LabeledImages]:
     """Reads the training and the test images."""
-    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+    if data_dir is not None and not data_dir.is_dir():
         # TensorFlow Datasets would make it, and download.
         raise ValueError(
             "`data_dir` must be a folder that exists. "
             f"Received: data_dir={os.fspath(data_dir)!r}"
         )
-    folders = None if data_dir is None else _image_folders(Path(data_dir).expanduser())
+    folders = None if data_dir is None else _image_folders(data_dir)
     if folders is not None:
         return _read_folders(*folders, image_size)
     if name in _TENSORFLOW_DATASETS:
         if data_dir is not None:
-            _check_downloads(Path(data_dir).expanduser(), _TENSORFLOW_DATASETS[name][0])
+            _check_downloads(data_dir, _TENSORFLOW_DATASETS[name][0])
         return _read_tensorflow_dataset(name, data_dir, image_size)
     if data_dir is not None:
         raise ValueError(
@@ -306,7 +307,7 @@ def _read_digits(
 
 def _read_tensorflow_dataset(
     name: str,
-    data_dir: str | os.PathLike[str] | None,
+    data_dir: Path | None,
     image_size: tuple[int, int] | None,
 ) -> tuple[LabeledImages, LabeledImages]:
     try:

@@ -7,10 +7,12 @@ import keras
 from keras import ops
 
 from kdfixmatch_keras import augmentation, losses, targets
+from kdfixmatch_keras.augmentation import own_layers
 from kdfixmatch_keras.augmentation.pixels import to_uint8
 from kdfixmatch_keras.augmentation.weak import check_images
 from kdfixmatch_keras.backbones.build import check_same_weights, check_student
 from kdfixmatch_keras.backbones.weights import set_weights
+from kdfixmatch_keras.backend.own_objects import cloned
 from kdfixmatch_keras.backend.whole_batch_model import WholeBatchModel
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.targets.distribution_alignment import DistributionAlignment
@@ -137,7 +139,7 @@ class FixMatch(WholeBatchModel):
         )
 
         self.student = student
-        self.teacher = keras.models.clone_model(student)
+        self.teacher = cloned(student, "student")
         self.teacher.name = f"{student.name}_teacher"
         # Through numpy: JAX would otherwise share the buffers of both networks.
         set_weights(self.teacher, student.get_weights())
@@ -146,10 +148,9 @@ class FixMatch(WholeBatchModel):
             shape=(), initializer="zeros", dtype="int32", trainable=False, name="t"
         )
 
-        mean = keras.metrics.Mean
-        self.unlabeled_loss_tracker = self.tracked(mean(name="unlabeled_loss"))
-        self.mask_rate = self.tracked(mean(name="mask_rate"))
-        self.trusted_share = self.tracked(mean(name="trusted_share"))
+        self.unlabeled_loss_tracker = self.tracked_mean("unlabeled_loss")
+        self.mask_rate = self.tracked_mean("mask_rate")
+        self.trusted_share = self.tracked_mean("trusted_share")
         self.top_class_share = self.tracked(TopClassShare(num_classes))
         self.built = True
 
@@ -317,13 +318,10 @@ class FixMatch(WholeBatchModel):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, serialised."""
-        augmentations = ("weak_augmentation", "strong_augmentation")
+        parts = ("student", "unlabeled_loss", *own_layers.AUGMENTATIONS, "threshold")
         return {
             **super().get_config(),
-            **{
-                name: keras.saving.serialize_keras_object(getattr(self, name))
-                for name in ("student", "unlabeled_loss", *augmentations, "threshold")
-            },
+            **dict(own_layers.saved({name: getattr(self, name) for name in parts})),
             "tau": self.tau,
             "lambda_u": self.lambda_u,
             "teacher": self.target_source,
@@ -338,14 +336,8 @@ class FixMatch(WholeBatchModel):
         cls, config: dict[str, Any], custom_objects: Any = None
     ) -> "FixMatch":
         """Builds the network that `get_config` describes."""
-        arguments = {
-            name: keras.saving.deserialize_keras_object(value, custom_objects)
-            if isinstance(value, dict)
-            else value
-            for name, value in config.items()
-            if name not in OBSOLETE_ARGUMENTS
-        }
-        return cls(**arguments)
+        known = {n: v for n, v in config.items() if n not in OBSOLETE_ARGUMENTS}
+        return cls(**dict(own_layers.loaded(known, custom_objects)))
 
 
 def student_of(argument: str, network: Any) -> keras.Model:

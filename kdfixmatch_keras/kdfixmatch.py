@@ -1,5 +1,6 @@
 """KD-FixMatch: the three steps of the paper behind `fit`."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
@@ -147,6 +148,8 @@ class KDFixMatch(ImageClassifier):
     ) -> dict[str, dict[str, list[float]]]:
         """Trains the outer network, selects the trusted set, trains the inner one.
 
+        A trained model stays what it is until the new one is ready.
+
         Args:
             labeled: Tuple `(x, y)` of a uint8 array `(n, H, W)` or `(n, H, W, C)`, or a
                 list of paths, and integers `(n,)`; a `tf.data.Dataset` of `(image,
@@ -162,6 +165,7 @@ class KDFixMatch(ImageClassifier):
             callbacks: Keras callbacks, called in both stages; or a dictionary of lists
                 for `"outer"` and `"inner"`. In both, `EarlyStopping` starts anew,
                 `CSVLogger` appends, `TensorBoard` has a folder a stage in `log_dir`.
+                One that sets the learning rate needs an `optimizer` with a number.
             verbose: As in `keras.Model.fit`; 0 is silent.
             outer: A network trained before, such as `baselines.FixMatch(...).network`,
                 in place of the first step; alike, unless `inner_init` is `"fresh"`.
@@ -199,7 +203,7 @@ class KDFixMatch(ImageClassifier):
             is_outer_given=outer is not None,
             minutes=minutes,
         )
-        self.check_devices()
+        self.check_training(plan, validation_data)
         data = self.load_data(labeled, unlabeled, validation_data, on_error)
         plan = timing.in_steps(self, plan, data)
         if outer is not None:
@@ -209,33 +213,31 @@ class KDFixMatch(ImageClassifier):
             )
         of_fit = {"outer_epochs": plan.outer_epochs, "outer": outer}
         with self.training(data, plan, **of_fit) as training:
-            self.unlabeled_names = data.unlabeled.names
-            self.inner, self.trusted_set, self.history = None, None, {}
-
             plan.say(f"Outer network: {data}")
-            self.outer, self.history["outer"] = outer, {}
+            history: dict[str, Any] = {"outer": {}}
             if outer is None:
-                self.outer = self.new_outer(data, training.seed)
-                self.history["outer"] = training.fit(
-                    self.outer, plan.outer_epochs, stage="outer"
-                )
-
-            self.trusted_set = training.select_once(
-                self.outer, lambda *found: self._select(training, *found)
+                outer = self.new_outer(data, training.seed)
+                history["outer"] = training.fit(outer, plan.outer_epochs, stage="outer")
+            # What there is already, unless that is a whole model.
+            new = self if self.inner is None else copy.copy(self)
+            new.outer, new.history = outer, history
+            new.trusted_set = training.select_once(
+                outer, lambda *found: self._select(training, *found)
             )
 
             plan.say("Inner network")
             inner = self.new_inner(data, training.seed)
             if self.inner_init != "fresh":
-                inner.start_from(self.outer, INNER_INITS[self.inner_init])
-            self.history["inner"] = training.fit(
+                inner.start_from(outer, INNER_INITS[self.inner_init])
+            history["inner"] = training.fit(
                 inner,
                 plan.epochs,
                 stage="inner",
-                trusted_labels=self.trusted_set.dense_labels(),
+                trusted_labels=new.trusted_set.dense_labels(),
                 trusted_until=self.trusted_until,
             )
-            self.inner = inner
+            new.inner, new.unlabeled_names = inner, data.unlabeled.names
+            vars(self).update(vars(new))
         return self.history
 
     def _select(self, training: Session, *labeled: Any) -> TrustedSet:
@@ -285,6 +287,6 @@ class KDFixMatch(ImageClassifier):
 
     @classmethod
     def load(cls, path: Any) -> "KDFixMatch":
-        """Reads what `save` wrote, or raises a ValueError; runs no pickled code."""
+        """Reads a saved model or a run folder, or raises a ValueError; no pickles."""
         model: KDFixMatch = saving.load(cls, path)
         return model

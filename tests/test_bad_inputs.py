@@ -12,6 +12,7 @@ from kdfixmatch_keras import (
     losses,
     thresholds,
 )
+from kdfixmatch_keras.training.plan import Plan
 from tests.bad_inputs import (
     CLASSES,
     IMAGES,
@@ -30,6 +31,30 @@ from tests.bad_inputs import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+
+class Scaled(keras.optimizers.SGD):
+    """Keeps an argument that its configuration does not tell of."""
+
+    def __init__(self, learning_rate=0.1, factor=1.0, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.factor = factor
+
+
+class Forgetful(keras.layers.Layer):
+    """The same, and has a state."""
+
+    def __init__(self, amount=0, **kwargs):
+        super().__init__(**kwargs)
+        self.amount = amount
+        self.draws = keras.random.SeedGenerator(0)
+
+    def call(self, images):
+        return images + self.amount
+
+    def get_config(self):
+        return {"name": self.name}
+
 
 CONSTRUCTOR_ROWS = [
     ("embedding_dim", 0, integer("embedding_dim", 1, 0)),
@@ -117,6 +142,32 @@ CONSTRUCTOR_ROWS = [
         "`mixed_precision` must be one of 'auto', 'float32'",
     ),
     ("optimizer", "adm", "a Keras optimizer. Received: optimizer='adm'. Did you mean"),
+    (
+        "optimizer",
+        Scaled(factor=2.0),
+        "`optimizer` must be something that can be made again, as each network gets "
+        "its own. Received: ",
+    ),
+    (
+        "strong_augmentation",
+        Forgetful(5),
+        "(a copy has amount=0 in place of 5). Its `get_config` must return every argum",
+    ),
+    (
+        "weak_augmentation",
+        keras.layers.RandomFlip(data_format="channels_first"),
+        "`weak_augmentation` must take images with the channels last. Received: Random",
+    ),
+    (
+        "backbone",
+        keras.Sequential([keras.Input((3, 8, 8)), keras.layers.Flatten()]),
+        "`backbone` must take pixels, and give a feature map, with the channels last",
+    ),
+    (
+        "backbone",
+        keras.Sequential([keras.Input((8, 8, 3)), Forgetful(5)]),
+        "`backbone` must be something that can be made again",
+    ),
     ("pixels", "torhc", "Received: pixels='torhc'. Did you mean 'torch'?"),
     (
         "backbone",
@@ -143,6 +194,17 @@ TYPE_ROWS = [
         losses.CrossEntropy,
         "`unlabeled_loss` must be a name or a `keras.losses.Loss` object. Pass an "
         "object rather than its class",
+    ),
+    (
+        "weak_augmentation",
+        np.flip,
+        "`weak_augmentation` must be a name or a `keras.layers.Layer`. Received: weak_"
+        "augmentation=",
+    ),
+    (
+        "strong_augmentation",
+        lambda images: images,
+        "(of type function). Pass keras.layers.Lambda(function)",
     ),
     (
         "strong_augmentation",
@@ -337,6 +399,26 @@ FIT_ROWS = [
         "objects and not their classes. Received: callbacks=[<class",
     ),
     (
+        lambda g: fit(callbacks=[keras.callbacks.EarlyStopping("val_accuracy")]),
+        ValueError,
+        "`callbacks` must monitor what is measured. Received: EarlyStopping(monitor="
+        "'val_accuracy'). Pass validation_data, or monitor='loss'.",
+    ),
+    (
+        lambda g: fit(
+            callbacks={"inner": [keras.callbacks.ReduceLROnPlateau("loss")]},
+            run_dir=g.here / "new",
+        ),
+        ValueError,
+        "`callbacks` must not set the learning rate where it follows a schedule, as "
+        "that of the default optimizer does. Received: ReduceLROnPlateau. Pass an `opt",
+    ),
+    (
+        lambda g: fit(callbacks=[keras.callbacks.BackupAndRestore(g.here / "new")]),
+        ValueError,
+        "Received: BackupAndRestore. Pass run_dir=<folder>",
+    ),
+    (
         lambda g: fit(callbacks={"iner": []}),
         ValueError,
         "`callbacks` must be one of 'outer', 'inner'. Received: callbacks='iner'. Did "
@@ -377,6 +459,11 @@ FIT_ROWS = [
         "`run_dir` must be a path. Received: run_dir=''",
     ),
     (
+        lambda g: fit(run_dir=g.here / "state.h5"),
+        ValueError,
+        "`run_dir` must be a folder that is not named like a file. Received: run_dir='",
+    ),
+    (
         lambda g: fit(run_dir=g.here / "other"),
         ValueError,
         "`run_dir` must be a new or an empty folder, or that of a training to go on "
@@ -406,6 +493,14 @@ FIT_ROWS = [
         ValueError,
         "`threshold` must be made for the data: num_unlabeled=12. Received: a layer "
         "with num_unlabeled=7",
+    ),
+    (
+        lambda g: fit(
+            model=new_model(strong_augmentation=keras.layers.Rescaling(1 / 255))
+        ),
+        ValueError,
+        "`strong_augmentation` must return pixels in [0, 255] that keep the contrast "
+        "of images. Received: a Rescaling, which makes pixels from 0 to 1 of",
     ),
     (
         lambda g: fit(model=new_model(weak_augmentation=keras.layers.Resizing(4, 4))),
@@ -589,6 +684,14 @@ ROWS = [
         lambda g: new_model().load_images(IMAGES),
         RuntimeError,
         "Call `fit` first",
+    ),
+    (
+        "ImageClassifier.check_training",
+        lambda g: new_model().check_training(
+            Plan(callbacks=[keras.callbacks.EarlyStopping()]), None
+        ),
+        ValueError,
+        "Received: EarlyStopping(monitor='val_loss'). Pass validation_data, or monitor",
     ),
     (
         "ImageClassifier.load_data",

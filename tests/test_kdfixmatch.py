@@ -813,9 +813,7 @@ def test_files_of_keras_callbacks_hold_both_stages(tmp_path):
 
 @weak_trusted_set
 def test_early_stopping_starts_anew_in_each_stage():
-    stopping = keras.callbacks.EarlyStopping(
-        "val_accuracy", patience=1, min_delta=2, mode="max"
-    )
+    stopping = keras.callbacks.EarlyStopping("val_accuracy", patience=1, min_delta=2)
     model = quick_model(tau_select=0.0)
     history = fit_once(
         model,
@@ -870,6 +868,53 @@ def test_silence_one_line_a_stage_and_fit_again_starts_anew(capfd):
     assert "Inner network" in output
     assert output.count("supervised_loss") == 2
     np.testing.assert_array_equal(model.predict(U), first)
+
+
+class Interrupted(keras.callbacks.Callback):
+    """What a user does who has waited for long enough."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+class NotToBeClustered:
+    def fit_predict(self, z):
+        raise MemoryError("too many")
+
+
+@weak_trusted_set
+@pytest.mark.parametrize("at", ["outer", "clustering", "inner"])
+def test_a_model_stays_until_the_next_is_trained(at, tmp_path):
+    model = quick_model(clustering=None, tau_select=0.0)
+    # Whose names are to stay, too.
+    fit_once(model, unlabeled=write_folder(tmp_path, squares(40, 1)[0]))
+    before = vars(model).copy()
+    history = {stage: dict(h) for stage, h in model.history.items()}
+    probabilities = model.predict(squares(20, 3)[0])
+    # Of other classes, so that a mixture of both would show.
+    images, labels = squares(12, 4)
+    labels = np.concatenate([labels[:8], [3] * 4])
+    callbacks = None
+    if at == "clustering":
+        model.clustering = before["clustering"] = NotToBeClustered()
+    else:
+        callbacks = {at: [Interrupted()]}
+    with pytest.raises((KeyboardInterrupt, MemoryError)):
+        fit_once(model, (images, labels), callbacks=callbacks)
+    assert vars(model) == before
+    assert model.history == history
+    assert model.class_names == ["0", "1", "2"]
+    np.testing.assert_array_equal(model.predict(squares(20, 3)[0]), probabilities)
+
+
+@weak_trusted_set
+def test_what_the_first_training_got_to_is_kept():
+    model = quick_model()
+    with pytest.raises(KeyboardInterrupt):
+        fit_once(model, callbacks={"inner": [Interrupted()]})
+    assert model.inner is None
+    history = fit_once(model, outer=model.outer, epochs=1)
+    assert history["outer"] == {} and len(history["inner"]["loss"]) == 1
 
 
 def test_empty_trusted_set_warns_and_the_inner_network_still_trains():

@@ -55,6 +55,7 @@ CALLED_BY_KERAS = {
     "auxiliary_loss",
     "call",
     "call_batch",
+    "compile_from_config",
     "compute_loss",
     "compute_metrics",
     "compute_output_shape",
@@ -73,6 +74,7 @@ CALLED_BY_KERAS = {
     "targets",
     "test_step",
     "tracked",
+    "tracked_mean",
     "train_step",
     "unlabeled_term",
     "update_step",
@@ -89,6 +91,14 @@ EXCEPTIONS = {
     # Abstract: only subclasses are made, with arguments of their own.
     "sources.ImageSource",
     "thresholds.Threshold",
+    # Keras's own, which check what they are given.
+    "WholeBatchModel.compile",
+    "WholeBatchModel.evaluate",
+    "WholeBatchModel.fit",
+    "WholeBatchModel.predict",
+    "WholeBatchModel.predict_on_batch",
+    "WholeBatchModel.test_on_batch",
+    "WholeBatchModel.train_on_batch",
     # They take what `load_data`, the constructor and `fit` have checked.
     "DistributionAlignment.of_classes",
     "ImageClassifier.new_network",

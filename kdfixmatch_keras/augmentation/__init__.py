@@ -98,9 +98,12 @@ def get_strong(
 
 def _check_name(argument: str, name: object, known: tuple[str, ...]) -> None:
     if not isinstance(name, str):
+        remedy = ""
+        if callable(name) and not isinstance(name, type):
+            remedy = ". Pass keras.layers.Lambda(function)"
         raise TypeError(
             f"`{argument}` must be a name or a `keras.layers.Layer`. "
-            f"Received: {argument}={name!r} (of type {type(name).__name__})"
+            f"Received: {argument}={name!r} (of type {type(name).__name__}){remedy}"
         )
     validation.check_choice(argument, name, known, "a `keras.layers.Layer`")
 

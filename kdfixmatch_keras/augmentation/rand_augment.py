@@ -115,7 +115,9 @@ class RandAugment(keras.layers.Layer):
         slots, magnitudes = self._draw(ops.shape(images)[0])
         applied = []
         if self.probability < 1.0:
-            draws = keras.random.uniform(ops.shape(slots), seed=self.seed_generator)
+            draws = keras.random.uniform(
+                ops.shape(slots), dtype="float32", seed=self.seed_generator
+            )
             applied = [draws < self.probability]
         return compiled(apply_dealt_operations)(images, slots, magnitudes, *applied)
 
@@ -123,7 +125,7 @@ class RandAugment(keras.layers.Layer):
         """Draws the permutations and magnitudes, each of shape `(num_ops, slots)`."""
         num_slots = -(-count // _NUM_OPERATIONS) * _NUM_OPERATIONS
         draws = keras.random.uniform(
-            (2, self.num_ops, num_slots), seed=self.seed_generator
+            (2, self.num_ops, num_slots), dtype="float32", seed=self.seed_generator
         )
         return ops.cast(ops.argsort(draws[0], axis=-1), "int32"), draws[1]
 
@@ -197,7 +199,7 @@ class Cutout(keras.layers.Layer):
         check_images(images)
         height, width = images.shape[1:3]
         draws = keras.random.uniform(
-            (3, ops.shape(images)[0]), seed=self.seed_generator
+            (3, ops.shape(images)[0]), dtype="float32", seed=self.seed_generator
         )
         fill = ops.convert_to_tensor(self.fill_value, dtype="uint8")
         return compiled(cover_squares)(

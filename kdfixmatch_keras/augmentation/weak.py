@@ -111,7 +111,9 @@ class FlipAndShift(keras.layers.Layer):
         check_images(images)
         count = ops.shape(images)[0]
         # One draw for all three decisions: each call of keras.random has a cost.
-        draws = keras.random.uniform((3, count), seed=self.seed_generator)
+        draws = keras.random.uniform(
+            (3, count), dtype="float32", seed=self.seed_generator
+        )
         if self.flip:
             flipped = ops.less(draws[0], 0.5)
         else:

@@ -12,10 +12,11 @@ from keras import layers
 from kdfixmatch_keras.backbones.applications import Applications
 from kdfixmatch_keras.backbones.convolution import L2_PENALTY
 from kdfixmatch_keras.backbones.efficientnet_lite import EfficientNetLite
-from kdfixmatch_keras.backbones.family import Choice, Family
+from kdfixmatch_keras.backbones.family import Choice, Family, local_weights
 from kdfixmatch_keras.backbones.keras_hub import HubModels, HubPresets
 from kdfixmatch_keras.backbones.own_networks import OwnNetworks
 from kdfixmatch_keras.backbones.user_models import UserModels
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import validation
 
 # The first that takes a backbone makes it.
@@ -52,7 +53,7 @@ def check_backbone(
         ValueError: A name is unknown, `weights` do not exist or do not apply, or an
             argument contradicts what is known of the network.
     """
-    choice = Choice(backbone, weights, pretrained, pixels)
+    choice = Choice(backbone, local_weights(weights), pretrained, pixels)
     _family_of(backbone, argument).check(choice)
 
 
@@ -86,6 +87,7 @@ def _family_of(backbone: Any, argument: str = "backbone") -> Family:
     )
 
 
+@usual_settings()
 def build_network(
     backbone: Any,
     input_shape: tuple[int, int, int],
@@ -141,7 +143,7 @@ def build_network(
             returns no model; `pretrained` is neither None, True nor False.
         ValueError: An argument is out of range, or the model does not fit the images.
     """
-    choice = Choice(backbone, weights, pretrained, pixels)
+    choice = Choice(backbone, local_weights(weights), pretrained, pixels)
     check_backbone(*choice)
     input_shape = _check_input_shape(input_shape)
     num_classes = validation.check_integer("num_classes", num_classes, 2)
@@ -169,6 +171,7 @@ def build_network(
         return network
 
 
+@usual_settings()
 def build_features(
     backbone: Any,
     input_shape: tuple[int, int, int],
@@ -202,7 +205,7 @@ def build_features(
         TypeError: See `build_network`.
         ValueError: See `build_network`.
     """
-    choice = Choice(backbone, weights, pretrained, pixels)
+    choice = Choice(backbone, local_weights(weights), pretrained, pixels)
     check_backbone(*choice)
     input_shape = _check_input_shape(input_shape)
     with seeded(seed):

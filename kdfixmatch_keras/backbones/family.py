@@ -1,6 +1,7 @@
 """What `build` asks of each family of networks."""
 
 import abc
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,18 @@ class Choice(NamedTuple):
     weights: Any = None
     pretrained: bool | None = None
     pixels: str | None = None
+
+
+def local_weights(weights: Any) -> Any:
+    """`weights` as they are, but for a path, in which `~` is the home directory.
+
+    Raises:
+        ValueError: They are an address.
+    """
+    if weights == "imagenet" or not isinstance(weights, str | os.PathLike):
+        return weights
+    path = validation.check_path("weights", weights)
+    return str(path) if isinstance(weights, str) else path
 
 
 class Family(abc.ABC):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -127,7 +128,7 @@ def folder_of(backbone: Any) -> Path | None:
     if not HubPresets().takes(backbone):
         return None
     preset = backbone.removeprefix(PREFIX)
-    folder = Path(preset).expanduser()
+    folder = Path(os.path.expanduser(preset))
     # Names of presets have no slash, and other addresses begin with "hf://" or such.
     is_path = folder.exists() or "/" in preset and "://" not in preset
     return folder if is_path or not preset else None

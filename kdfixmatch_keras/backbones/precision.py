@@ -8,6 +8,7 @@ import keras
 
 from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend import devices
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import validation
 
 MIXED_PRECISION = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
@@ -34,11 +35,15 @@ def resolve_precision(name: str) -> str:
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[str]:
-    """Sets Keras's dtype policy while networks are built, and puts it back."""
+    """Sets Keras's dtype policy while networks are built, and puts it back.
+
+    Its other settings are the usual ones meanwhile.
+    """
     name = resolve_precision(name)
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield name
-    finally:
-        keras.config.set_dtype_policy(previous)
+    with usual_settings():
+        previous = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(name)
+        try:
+            yield name
+        finally:
+            keras.config.set_dtype_policy(previous)

@@ -48,7 +48,9 @@ class Preprocessing(layers.Layer):
         size = self.size or own
         if size != own:
             shrinks = size[0] < own[0] or size[1] < own[1]
-            x = ops.image.resize(x, size, interpolation="bilinear", antialias=shrinks)
+            x = ops.image.resize(
+                x, size, antialias=shrinks, data_format="channels_last"
+            )
         if images.shape[-1] == 1 and self.channels == 3:
             x = ops.repeat(x, 3, axis=-1)
         if self.pixels == "tf":

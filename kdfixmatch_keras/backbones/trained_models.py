@@ -24,6 +24,14 @@ _PASSING = (
     layers.Resizing,
     layers.ZeroPadding2D,
 )
+_NORMALIZING = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.Normalization,
+)
+# Of images that may be of any size.
+_SIDE = 32
 # What starts with one value in all places, as a rule zero; in some transformers with
 # noise of 1e-6.
 _STARTING_ALIKE = ("beta", "bias", "moving_mean")
@@ -50,7 +58,8 @@ def expected_pixels(model: Any) -> str | None:
     """The range of pixels that a model expects, as far as can be seen.
 
     A `Rescaling` or `Normalization` with which it begins tells, also inside a model
-    inside it; else, for a network of `keras.applications`, its name.
+    inside it; or what any operations and layers before its first weights make of
+    pixels; else, for a network of `keras.applications`, its name.
 
     Returns:
         A name in `Preprocessing.RANGES`, or None.
@@ -66,10 +75,10 @@ def expected_pixels(model: Any) -> str | None:
             return _normalized(layer)
         if not isinstance(layer, layers.Layer):
             # An operation such as a division.
-            return None
+            return _tried(model)
         if not isinstance(layer, _PASSING):
             break
-    return _by_name(model.name)
+    return _by_name(model.name) or _tried(model)
 
 
 def _passes(model: Any) -> bool:
@@ -99,12 +108,43 @@ def _first_layers(model: Any) -> Iterator[Any]:
 
 
 def _rescaled(layer: Any) -> str | None:
-    largest = np.max(np.abs(layer.scale))
+    return _of_scale(float(np.max(np.abs(layer.scale))))
+
+
+def _of_scale(scale: float) -> str | None:
+    """The range of pixels that are multiplied by a number."""
     # 1 / 255 and 1 / 127.5, or by the deviations of channels.
-    if largest <= 0.1:
+    if scale <= 0.1:
         return "raw"
     # To [-1, 1], or by the same deviations.
-    return "unit_interval" if 1.5 <= largest <= 10 else None
+    return "unit_interval" if 1.5 <= scale <= 10 else None
+
+
+def _tried(model: Any) -> str | None:
+    """The range of pixels that what comes before the first weights is made for.
+
+    It is shown noise, whose deviation tells by what that is multiplied.
+    """
+    first = next((x for x in _first_layers(model) if getattr(x, "weights", ())), None)
+    # A normalization takes pixels of every range; a model inside is not looked into.
+    if first is None or isinstance(first, (keras.Model, *_NORMALIZING)):
+        return None
+    shape = [side or _SIDE for side in model.input_shape[1:]]
+    noise = np.random.default_rng(0).uniform(0, 1, (1, *shape)).astype(np.float32)
+    scales = []
+    try:
+        before = keras.Model(model.inputs[0], first.input)
+        for pixels in (noise, 255 * noise):
+            found = ops.cast(before(pixels, training=False), "float32")
+            scales.append(float(ops.std(found)) / pixels.std())
+    # Whatever code of a user's own raises, which is then not known.
+    except Exception:
+        return None
+    # What is no multiple may be a normalization, for pixels of every range; and nobody
+    # means to make less than one gray level in a thousand of all of them.
+    scale, other = scales
+    is_multiple = abs(other - scale) < 0.01 * scale and scale >= 1e-3
+    return _of_scale(scale) if is_multiple else None
 
 
 def _normalized(layer: Any) -> str | None:

@@ -1,5 +1,6 @@
 """Models of a user's own, and callables that make one."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
@@ -10,6 +11,7 @@ from kdfixmatch_keras.backbones.family import Choice, Family, freeze_batch_norm
 from kdfixmatch_keras.backbones.preprocessing import Preprocessing
 from kdfixmatch_keras.backbones.trained_models import expected_pixels, is_trained
 from kdfixmatch_keras.backbones.weights import set_weights
+from kdfixmatch_keras.backend.own_objects import check_cloned, cloned
 
 
 class UserModels(Family):
@@ -24,6 +26,8 @@ class UserModels(Family):
 
         Raises:
             TypeError: A callable does not take one argument.
+            ValueError: A model has the channels first, or layers of which no others can
+                be made.
         """
         backbone = choice.backbone
         if not isinstance(backbone, keras.Model) and not _takes_one(backbone):
@@ -31,6 +35,9 @@ class UserModels(Family):
                 "`backbone` must take one argument, the input shape. Received: "
                 f"backbone={backbone!r}, which takes {signature(backbone)}"
             )
+        if isinstance(backbone, keras.Model):
+            _check_channels(backbone)
+            check_cloned(backbone, "backbone")
         super().check(choice)
 
     def check_known(self, choice: Choice) -> None:
@@ -38,9 +45,20 @@ class UserModels(Family):
 
         Raises:
             ValueError: They are not.
+
+        Warns:
+            UserWarning: Others are said than the model seems to expect.
         """
         if isinstance(choice.backbone, keras.Model):
-            known_pixels(choice)
+            known = known_pixels(choice)
+            seen = expected_pixels(choice.backbone)
+            if seen not in (None, known):
+                warnings.warn(
+                    f"`pixels` is {known!r}, but {choice.backbone.name!r} seems to be "
+                    f"made for {seen!r}, by its name or by what comes before its first "
+                    "weights. It gets what you say.",
+                    stacklevel=5,
+                )
 
     def is_pretrained(self, choice: Choice) -> bool:
         """See `Family`. Where it is not said, a callable makes untrained models."""
@@ -64,6 +82,7 @@ class UserModels(Family):
             choice = choice._replace(backbone=body)
         else:
             body = _copy(choice.backbone)
+        _check_channels(body)
         pixels = known_pixels(choice)
         if self.is_pretrained(choice):
             freeze_batch_norm(body)
@@ -91,7 +110,7 @@ def _made(choice: Choice, shape: tuple[int, ...]) -> keras.Model:
 
 
 def _copy(model: keras.Model) -> keras.Model:
-    copy = keras.models.clone_model(model)
+    copy = cloned(model, "backbone")
     set_weights(copy, model.get_weights())
     return copy
 
@@ -116,6 +135,41 @@ def no_pixels(choice: Choice) -> ValueError:
         '([0, 1]), "torch" or "caffe". Received: pixels=None, '
         f"backbone={choice.backbone!r}"
     )
+
+
+def _check_channels(model: keras.Model) -> None:
+    """Refuses channels first, over which a feature map would be averaged.
+
+    Raises:
+        ValueError: The model takes or gives them so.
+    """
+    taken: Any = getattr(model, "input_shape", None)
+    first = isinstance(taken, tuple) and len(taken) == 4 and taken[1] in (1, 3)
+    if first and taken[3] not in (1, 3, None) or _gives_channels_first(model):
+        raise ValueError(
+            "`backbone` must take pixels, and give a feature map, with the channels "
+            f"last. Received: {model.name!r}, built for channels first. Build it after "
+            "keras.config.set_image_data_format('channels_last'), or pass a callable "
+            "that builds it."
+        )
+
+
+def _gives_channels_first(model: keras.Model) -> bool:
+    """Whether a feature map comes from a layer that has the channels first."""
+    given = getattr(model, "output_shape", None)
+    if not isinstance(given, tuple) or len(given) != 4:
+        return False
+    operations = getattr(model, "operations", model.layers)
+    # Those that know nothing of channels pass them on, but for what moves axes.
+    for operation in reversed(operations):
+        if isinstance(operation, keras.layers.Permute | keras.layers.Reshape):
+            return False
+        if isinstance(operation, keras.Model):
+            return _gives_channels_first(operation)
+        data_format = getattr(operation, "data_format", None)
+        if data_format is not None:
+            return bool(data_format == "channels_first")
+    return False
 
 
 def _takes_one(backbone: Callable[..., Any]) -> bool:

@@ -7,7 +7,7 @@ on JAX or PyTorch does without it.
 from collections.abc import Iterator
 from typing import Any
 
-from kdfixmatch_keras.backend.keras_import import check_keras
+from kdfixmatch_keras.backend.keras_import import BACKENDS, check_keras, unknown
 
 check_keras()
 
@@ -20,6 +20,11 @@ def name() -> str:
     """The backend of Keras: `"tensorflow"`, `"jax"` or `"torch"`."""
     found: str = keras.backend.backend()
     return found
+
+
+# Keras has more, which do not train.
+if name() not in BACKENDS:
+    raise unknown(name())
 
 
 def is_tensorflow() -> bool:

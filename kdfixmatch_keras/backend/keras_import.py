@@ -4,6 +4,8 @@ import importlib.util
 import os
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# What Keras says of others.
+_UNKNOWN = "Unable to import backend : "
 
 
 def check_keras() -> None:
@@ -20,12 +22,27 @@ def check_keras() -> None:
             raise
         raise ImportError(_missing(name)) from error
     except ValueError as error:
-        if "backend" not in str(error):
-            raise
-        raise ImportError(
-            f"KERAS_BACKEND must be one of {', '.join(map(repr, BACKENDS))}. "
-            f"Received: KERAS_BACKEND={os.environ.get('KERAS_BACKEND')!r}"
-        ) from error
+        message = str(error)
+        if message.startswith(_UNKNOWN):
+            raise unknown(message.removeprefix(_UNKNOWN)) from error
+        # A notebook sets it for all that it starts, in whatever environment that runs.
+        display = os.environ.get("MPLBACKEND")
+        if display and display in message:
+            raise ImportError(
+                "MPLBACKEND must be a display that matplotlib, which Keras imports, "
+                f"knows here. Received: MPLBACKEND={display!r}. Unset it, or set "
+                "MPLBACKEND=agg."
+            ) from error
+        raise
+
+
+def unknown(backend: str) -> ImportError:
+    """The error of a backend that this package does not run on."""
+    name, received = "KERAS_BACKEND", f"KERAS_BACKEND={backend!r}"
+    if not os.environ.get(name):
+        name, received = "The backend in keras.json", repr(backend)
+    known = ", ".join(map(repr, BACKENDS))
+    return ImportError(f"{name} must be one of {known}. Received: {received}")
 
 
 def _missing(name: str) -> str:

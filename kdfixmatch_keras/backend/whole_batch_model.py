@@ -1,5 +1,6 @@
 """A classifier whose step does on many devices what it does on one."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,13 @@ from keras import ops
 
 from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend import devices
+from kdfixmatch_keras.backend.keras_settings import usual_settings
+from kdfixmatch_keras.backend.own_objects import (
+    cause_of,
+    constant_rate,
+    is_described,
+    rate_of,
+)
 
 
 class WholeBatchModel(keras.Model):
@@ -29,14 +37,30 @@ class WholeBatchModel(keras.Model):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # Otherwise they would be of whatever `floatx` is.
+        float32 = {"dtype": "float32"}
         self._supervised_loss = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True
+            from_logits=True, **float32
         )
-        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        self.supervised_loss_tracker = keras.metrics.Mean(name="supervised_loss")
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy", **float32)
+        self.supervised_loss_tracker = keras.metrics.Mean("supervised_loss", **float32)
         # Of a training batch; an evaluation hides them.
         self._trackers: list[Any] = [self.supervised_loss_tracker]
         self._in_training = False
+
+    # What a user calls, whatever Keras is set to
+
+    @usual_settings()
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As in `keras.Model`."""
+        super().compile(*args, **kwargs)
+
+    fit = usual_settings()(keras.Model.fit)
+    evaluate = usual_settings()(keras.Model.evaluate)
+    predict = usual_settings()(keras.Model.predict)
+    train_on_batch = usual_settings()(keras.Model.train_on_batch)
+    test_on_batch = usual_settings()(keras.Model.test_on_batch)
+    predict_on_batch = usual_settings()(keras.Model.predict_on_batch)
 
     # What a subclass says
 
@@ -60,6 +84,39 @@ class WholeBatchModel(keras.Model):
         """Terms of the loss that belong to weights."""
         raise NotImplementedError
 
+    # What is saved of it
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What it was compiled with, the last rate for a schedule without one."""
+        optimizer: Any = self.optimizer if self.compiled else None
+        rate = rate_of(optimizer)
+        if rate is None or is_described(rate):
+            config: dict[str, Any] = super().get_compile_config()
+            return config
+        with constant_rate(optimizer, float(optimizer.learning_rate)):
+            config = super().get_compile_config()
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a network that is loaded.
+
+        Warns:
+            UserWarning: The code of its optimizer or loss is not there, which it does
+                not need to predict.
+        """
+        try:
+            arguments = keras.saving.deserialize_keras_object(config)
+        # Whatever a class of a user's own raises.
+        except Exception as error:
+            warnings.warn(
+                f"The network {self.name!r} was loaded without what it was compiled "
+                f"with ({cause_of(error)}). Call its `compile` before you train it on.",
+                stacklevel=2,
+            )
+            arguments = {}
+        self.compile(**arguments)
+        self.optimizer.build(self.trainable_variables)
+
     # What a subclass computes with
 
     @staticmethod
@@ -76,6 +133,10 @@ class WholeBatchModel(keras.Model):
         """Has a metric show up in training alone, and returns it."""
         self._trackers.append(metric)
         return metric
+
+    def tracked_mean(self, name: str) -> Any:
+        """As `tracked`, with a mean of that name."""
+        return self.tracked(keras.metrics.Mean(name, dtype="float32"))
 
     @staticmethod
     def whole_batch(rows: Any) -> Any:

@@ -1,5 +1,6 @@
 """What the methods that KD-FixMatch is compared with have in common."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -51,11 +52,14 @@ class Baseline(ImageClassifier):
             `history`.
         """
         plan = Plan(epochs, steps_per_epoch, callbacks, verbose, run_dir)
-        self.check_devices()
+        self.check_training(plan, validation_data)
         data = self.load_data(labeled, unlabeled, validation_data, on_error)
         with self.training(data, plan) as training:
-            self.network, self.history = None, {}
-            self.network = self._fit(training)
+            # What was trained before stays until this has ended.
+            trained = copy.copy(self)
+            trained.history = {}
+            trained.network = trained._fit(training)
+            vars(self).update(vars(trained))
         return self.history
 
     def _fit(self, training: Session) -> fixmatch.FixMatch:

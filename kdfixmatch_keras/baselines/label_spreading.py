@@ -56,6 +56,8 @@ class LabelSpreading(Baseline):
         - Zhou et al., 2004, "Learning with Local and Global Consistency"
     """
 
+    measured = ()
+
     def __init__(
         self,
         backbone: Any = "efficientnetb0",

@@ -67,6 +67,8 @@ class LinearProbe(Baseline):
         - [Kornblith et al., 2019](https://arxiv.org/abs/1805.08974)
     """
 
+    measured = ()
+
     def __init__(
         self,
         backbone: Any = "efficientnetb0",

@@ -39,6 +39,8 @@ class MeanTeacher(Baseline):
           `mean_teacher.py`
     """
 
+    measured = ("loss", "accuracy", "supervised_loss", "unlabeled_loss")
+
     def __init__(
         self,
         backbone: Any = "efficientnetb0",

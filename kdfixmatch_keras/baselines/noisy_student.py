@@ -54,6 +54,8 @@ class NoisyStudent(PseudoLabeling):
         - [Xie et al., 2020](https://arxiv.org/abs/1911.04252)
     """
 
+    measured = ("loss", "accuracy", "supervised_loss")
+
     def __init__(
         self,
         backbone: Any = "efficientnetb0",

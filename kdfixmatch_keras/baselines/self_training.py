@@ -36,6 +36,8 @@ class SelfTraining(PseudoLabeling):
           Method for Deep Neural Networks", which labels anew in each step
     """
 
+    measured = ("loss", "accuracy", "supervised_loss")
+
     def _fit(self, training: Session) -> fixmatch.FixMatch:
         self.networks, self.pseudo_labels = {}, None
         first = self.new_network("supervised", training.data, training.seed)

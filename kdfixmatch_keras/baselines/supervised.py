@@ -15,6 +15,8 @@ class Supervised(Baseline):
     Of the arguments of `ImageClassifier`, those about unlabeled images have no effect.
     """
 
+    measured = ("loss", "accuracy", "supervised_loss")
+
     def _fit(self, training: Session) -> fixmatch.FixMatch:
         network = self.new_network("supervised", training.data, training.seed)
         self.history = training.fit(network, training.plan.epochs, labels_only=True)

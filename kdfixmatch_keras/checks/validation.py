@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from kdfixmatch_keras.checks.paths import local_path
+
 # As many as a reader looks through.
 MAX_CHOICES = 15
 VERBOSE = ("auto", 0, 1, 2)
@@ -249,11 +251,12 @@ def check_accuracies(accuracies: Any) -> None:
 
 
 def check_path(name: str, value: Any) -> Path:
-    """Returns `value` as a `Path`, whether or not there is something.
+    """Returns `value` as a `Path` of this machine, whether or not there is something.
 
     Raises:
         TypeError: It is no path.
-        ValueError: It is empty, which would stand for the current folder.
+        ValueError: It is empty, which would stand for the current folder, or an
+            address; see `local_path`.
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise TypeError(
@@ -262,7 +265,7 @@ def check_path(name: str, value: Any) -> Path:
         )
     if not os.fspath(value):
         raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
-    return Path(value)
+    return local_path(name, value)
 
 
 def check_output(name: str, value: Any) -> Path:

@@ -1,11 +1,12 @@
 """The figure of a run: accuracies, losses, mask rate, and the trusted set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.report import fonts, values
 from kdfixmatch_keras.storage.files import written_aside
 
 STAGE_COLORS = {"outer": "tab:orange", "inner": "tab:blue"}
@@ -68,11 +69,12 @@ def _draw_accuracy(
 ) -> None:
     if accuracies is not None:
         bars = axes.bar(
-            list(accuracies),
+            np.arange(len(accuracies)),
             [100 * accuracy for accuracy in accuracies.values()],
             color=["tab:gray", *STAGE_COLORS.values()],
         )
         axes.bar_label(bars, fmt="%.1f")
+        _name_bars(axes, list(accuracies), "number of the method")
         axes.set(title="Test accuracy (%)", ylim=(0, 105))
         return
     for stage, history in _trained_stages(model).items():
@@ -141,11 +143,35 @@ def _draw_trusted_set(axes: Any, model: Any, true_labels: Any) -> None:
     bars = axes.bar(np.arange(len(sizes)), heights, color="tab:green")
     if len(sizes) <= MAX_LABELED_BARS:
         axes.bar_label(bars, [str(size) for size in sizes], fontsize=8)
-        axes.set_xticks(
-            np.arange(len(sizes)),
-            model.class_names,
-            rotation=45 if max(map(len, model.class_names)) > 3 else 0,
-        )
+        longest = max(map(len, model.class_names))
+        turn = 45 if longest > 3 else 0
+        _name_bars(axes, model.class_names, "number of the class", turn)
     else:
         axes.set_xlabel("number of the class")
     axes.set(title=title)
+
+
+def _name_bars(axes: Any, names: Sequence[str], number: str, turn: float = 0) -> None:
+    """Writes names below bars, or what their numbers are where no font has the letters.
+
+    Args:
+        axes: Panel of bars at 0, 1 and so on.
+        names: Of the bars.
+        number: What a number is called.
+        turn: Degrees by which names are turned.
+    """
+    shown = [values.text(name, fonts.MAX_LENGTH) for name in names]
+    families = fonts.families_for(shown)
+    places = np.arange(len(names))
+    if families is None:
+        axes.set_xticks(places)
+        axes.set_xlabel(number)
+        return
+    axes.set_xticks(
+        places,
+        shown,
+        rotation=turn,
+        fontfamily=families,
+        # Dollars in a name are no formula.
+        parse_math=False,
+    )

@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import check_page
 from kdfixmatch_keras.report import charts, values
 from kdfixmatch_keras.report.values import FORMAT
 from kdfixmatch_keras.storage.files import written_aside
@@ -88,14 +89,15 @@ def write(contents: dict[str, Any], path: Any) -> None:
 
     Args:
         contents: What `collect` returned, or JSON kept of it.
-        path: File to write, conventionally `*.html`; replaced if it exists.
+        path: File to write, `*.html`; replaced if it exists.
 
     Raises:
         TypeError: `path` is no path.
         ValueError: `contents` is something else, or of another version; or a folder
-            stands at `path`.
+            stands at `path`, or its ending is that of another format.
     """
     path = validation.check_output_file("path", path)
+    check_page("path", path)
     page = render(contents)
     with written_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")

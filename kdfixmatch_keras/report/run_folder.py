@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kdfixmatch_keras import report
+from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import check_folder_name
 from kdfixmatch_keras.kdfixmatch import KDFixMatch
 from kdfixmatch_keras.report.figure import plot_run
 from kdfixmatch_keras.serving import saving
@@ -60,15 +62,15 @@ class RunFolder:
     """
 
     def __init__(self, path: Any) -> None:
-        self.path = Path(path)
-        self.model = self.path / "model"
+        self.path = validation.check_path("path", path)
+        self.model = self.path / saving.OF_RUN
         self.logs = self.path / "logs"
         self.state = self.path / "state"
         self.trusted = self.path / "trusted.csv"
         self.report = self.path / "report.html"
         self._report_contents = self.path / "report.json"
         self._class_names = self.path / "class_names.txt"
-        self._facts = self.path / "run.json"
+        self._facts = self.path / saving.RUN
 
     @classmethod
     def check(cls, path: Any, argument: str = "path") -> "RunFolder":
@@ -80,6 +82,7 @@ class RunFolder:
             RuntimeError: Another process holds the folder.
         """
         run = cls(path)
+        check_folder_name(argument, run.path)
         is_folder = run.path.is_dir()
         if run.path.exists() and not (is_folder and (run.began or run._is_empty())):
             raise ValueError(

@@ -6,11 +6,13 @@ from typing import Any
 import keras
 
 from kdfixmatch_keras import backend
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.serving import export_process, formats
 from kdfixmatch_keras.sources.intensity import IntensityRange, check_intensity_range
 
 
+@usual_settings()
 def export_network(
     network: keras.Model,
     class_names: Sequence[str],

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.serving import formats, own_code
 from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import writing, written_aside
@@ -105,6 +106,8 @@ def _environment() -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **inherited,
         "KERAS_BACKEND": "tensorflow",
+        # That of a notebook is one of its own process.
+        "MPLBACKEND": "agg",
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
@@ -120,6 +123,7 @@ def _failure(folder: Path, process: subprocess.CompletedProcess[bytes]) -> str:
     return lines[-1] if lines else f"it ended with status {process.returncode}"
 
 
+@usual_settings()
 def main(folder: Path) -> int:
     """Exports the network in a folder.
 

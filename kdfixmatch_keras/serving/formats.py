@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import FILE_SUFFIXES
 from kdfixmatch_keras.serving import onnx_export, saved_model
 from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import written_aside
@@ -83,6 +84,11 @@ def check_path(path: Any, format: str, argument: str = "path") -> Path:
         raise ValueError(
             f"`{argument}` must be a folder, which is what a SavedModel is. "
             f"{received}. Pass format='onnx' for an ONNX file."
+        )
+    if checked.suffix.lower() in FILE_SUFFIXES:
+        raise ValueError(
+            f"`{argument}` must be a folder, which is what a SavedModel is, and not "
+            f"named like a file. {received}"
         )
     if checked.exists() and (not checked.is_dir() or any(checked.iterdir())):
         raise ValueError(f"`{argument}` must be a new or an empty folder. {received}")

@@ -184,6 +184,10 @@ def _in_float32(network: keras.Model) -> keras.Model:
         return network
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if type(layer) is keras.layers.Lambda:
+            # Of its function, a configuration keeps the code alone.
+            kept = {"arguments": layer.arguments, "name": layer.name}
+            return keras.layers.Lambda(layer.function, **kept, dtype="float32")
         return type(layer).from_config(_without_half_precision(layer.get_config()))
 
     clone = keras.models.clone_model(network, clone_function=copy, recursive=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend import devices, processes
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources import ImageSource, LabeledImages, SubsetSource
@@ -65,6 +66,7 @@ class ImageBatches(keras.utils.PyDataset):
         )
 
 
+@usual_settings()
 def predict(
     model: Any, images: ImageSource, batch_size: int = 256, verbose: Any = 0
 ) -> Any:
@@ -137,6 +139,7 @@ def probabilities_and_embeddings(
     return keras.ops.convert_to_numpy(probabilities), outputs["embeddings"]
 
 
+@usual_settings()
 def evaluate(
     network: FixMatch, data: LabeledImages, batch_size: int = 256, verbose: Any = 0
 ) -> dict[str, float]:

@@ -12,8 +12,11 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras.backend.keras_settings import usual_settings
+from kdfixmatch_keras.backend.own_objects import is_described, rate_of
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.memory import is_out_of_memory
+from kdfixmatch_keras.checks.paths import FILE_SUFFIXES
 from kdfixmatch_keras.fixmatch import OBSOLETE_ARGUMENTS
 from kdfixmatch_keras.sources.intensity import (
     IntensityRange,
@@ -34,30 +37,35 @@ MEMBERS = (SETTINGS, TRUSTED_SET, *(f"{name}.keras" for name in NETWORKS))
 _NETWORK = ("backbone", "weights", "pretrained", "pixels", "finetune", "outer_backbone")
 SUMS = "SHA256SUMS"
 FILES = (*MEMBERS, SUMS)
+# Names in the folder of a run: of what makes it one, and of its model.
+RUN, OF_RUN = "run.json", "model"
 
 
+@usual_settings()
 def save(model: Any, path: Any) -> None:
     """Writes a trained `KDFixMatch`.
 
     Args:
         model: The model; `fit` must have ended.
-        path: A file name ending in `.zip`, or a folder.
+        path: A file name ending in `.zip`, or a folder, not named like a file.
 
     Raises:
         RuntimeError: `model` has not been trained.
         TypeError: `path` is no path.
-        ValueError: Something other than a saved model stands at `path`.
+        ValueError: Something other than a saved model stands at `path`, or its name is
+            that of another kind of file.
         OSError: The disk does not take it. What stood at `path` still does.
     """
     path = validation.check_output("path", path)
     model.serving_network  # noqa: B018 - raises where there is nothing to save
+    _check_name(path)
     is_empty_folder = path.is_dir() and not any(path.iterdir())
     if path.exists() and not is_empty_folder and not _is_saved_model(path):
         raise ValueError(
             "`path` must be new, or a saved model to replace. "
             f"Received: path={str(path)!r}, which holds something else"
         )
-    is_archive = path.suffix == ".zip"
+    is_archive = path.suffix.lower() == ".zip"
     with written_aside(path) as temporary:
         folder = temporary.with_name("members") if is_archive else temporary
         folder.mkdir()
@@ -72,8 +80,32 @@ def save(model: Any, path: Any) -> None:
                     archive.write(folder / member, member)
 
 
+def _check_name(path: Path) -> None:
+    """Refuses the name of another kind of file, which no other program could open."""
+    suffix = path.suffix.lower()
+    if suffix not in FILE_SUFFIXES or suffix == ".zip":
+        return
+    remedy = "What it writes is read by KDFixMatch.load alone."
+    if suffix in (".keras", ".h5", ".hdf5"):
+        remedy = (
+            "For Keras alone, save the network that predicts: "
+            "model.inner.save('model.keras')."
+        )
+    if suffix == ".onnx":
+        remedy = "For ONNX, call model.export('model.onnx', format='onnx')."
+    if suffix in (".pb", ".tflite"):
+        remedy = "For TensorFlow, call model.export('saved_model')."
+    raise ValueError(
+        "`path` must end in .zip, or be a folder that is not named like a file. "
+        f"Received: path={str(path)!r}. {remedy}"
+    )
+
+
+@usual_settings()
 def load(cls: Any, path: Any) -> Any:
     """Reads what `save` wrote, as a model of class `cls`.
+
+    The folder of a run that `kdfixmatch train` wrote is read as well.
 
     Nothing is taken from files that do not agree with the checksums of `save`. Keras's
     safe mode is on, unless the program has turned it off for all that it loads with
@@ -144,9 +176,11 @@ def read_settings(path: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(path: Any) -> Iterator[Path]:
     """A folder with all that `save` wrote; what is wrong with it names the path."""
-    path = standing(validation.check_path("path", path))
+    path = _model_at(validation.check_path("path", path))
     try:
         missing = set(FILES) - _names(path)
+        if missing and (path / RUN).exists():
+            raise ValueError("a run that has not ended; its command goes on with it")
         if missing:
             raise ValueError(f"no {min(missing)} in it")
         if path.is_dir():
@@ -164,6 +198,12 @@ def _opened(path: Any) -> Iterator[Path]:
             "`path` must be a model that KDFixMatch.save wrote, and unchanged. "
             f"Received: path={str(path)!r} ({error})"
         ) from error
+
+
+def _model_at(path: Path) -> Path:
+    """Where the model of a path is: there, or in the folder of a run that is there."""
+    path, inside = standing(path), standing(path / OF_RUN)
+    return inside if inside.is_dir() and not (path / SUMS).exists() else path
 
 
 def _names(path: Path) -> set[str]:
@@ -248,20 +288,25 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
     """The model without what it was trained to."""
-    arguments = {
-        name: keras.saving.deserialize_keras_object(value)
-        if isinstance(value, dict)
-        else value
-        for name, value in settings["arguments"].items()
-        if name not in OBSOLETE_ARGUMENTS
-    }
+    arguments, unsaved = {}, list(settings["unsaved_arguments"])
+    for name, value in settings["arguments"].items():
+        if name in OBSOLETE_ARGUMENTS:
+            continue
+        try:
+            if isinstance(value, dict):
+                value = keras.saving.deserialize_keras_object(value)
+            arguments[name] = value
+        # Keras raises what the code of a class raises, which may be gone: that is
+        # needed only to train again.
+        except Exception:
+            unsaved.append(name)
     # The networks are there: what they were made of may be gone, and is needed only to
     # train again.
     chosen = {name: arguments.pop(name) for name in _NETWORK if name in arguments}
     model = cls(**arguments, weights=None)
     for name, value in chosen.items():
         setattr(model, name, value)
-    model.unsaved_arguments = settings["unsaved_arguments"]
+    model.unsaved_arguments = unsaved
     model.unlabeled_names = settings["unlabeled_names"]
     model.class_names = settings["class_names"]
     intensities = settings.get("intensity_range")
@@ -270,6 +315,14 @@ def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
         check_intensity_range(model.intensity_range)
     model.history = settings["history"]
     return model
+
+
+def _configuration(value: Any) -> Any:
+    """What Keras makes an object of again; a function for a learning rate is none."""
+    rate = rate_of(value)
+    if rate is not None and not is_described(rate):
+        raise ValueError("its learning rate has no configuration")
+    return keras.saving.serialize_keras_object(value)
 
 
 def _settings(model: Any) -> dict[str, Any]:
@@ -282,7 +335,11 @@ def _settings(model: Any) -> dict[str, Any]:
             value,
             keras.layers.Layer | keras.losses.Loss | keras.optimizers.Optimizer,
         ) and not isinstance(value, keras.Model):
-            arguments[name] = keras.saving.serialize_keras_object(value)
+            try:
+                arguments[name] = json.loads(json.dumps(_configuration(value)))
+            # Whatever a class of the user's own raises.
+            except Exception:
+                unsaved.append(name)
         elif isinstance(value, Path):
             arguments[name] = str(value)
         elif value is None or isinstance(value, str | int | float | tuple | list):

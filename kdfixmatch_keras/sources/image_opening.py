@@ -139,10 +139,12 @@ def identified(stream: BinaryIO) -> ImageFile.ImageFile:
 def _heic(stream: BinaryIO) -> ImageFile.ImageFile:
     # Not registered with Pillow, which would change what other code of the program
     # reads.
-    from pillow_heif import HeifImageFile
+    import pillow_heif
 
+    # It has no type information.
+    opener: Any = pillow_heif.HeifImageFile
     stream.seek(0)
-    image: ImageFile.ImageFile = HeifImageFile(stream)
+    image: ImageFile.ImageFile = opener(stream)
     return image
 
 

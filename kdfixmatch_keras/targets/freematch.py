@@ -63,7 +63,7 @@ class FreeMatchThreshold(AveragingThreshold):
             decay = self.next_decay()
             follow(self.confidence, ops.mean(confidence), decay)
             follow(self.distribution, ops.mean(probabilities, axis=0), decay)
-            votes = ops.one_hot(labels, self.num_classes)
+            votes = ops.one_hot(labels, self.num_classes, dtype="float32")
             follow(self.histogram, ops.mean(votes, axis=0), decay)
         share = self.distribution / ops.max(self.distribution)
         threshold = self.confidence * ops.take(share, labels)
@@ -76,7 +76,9 @@ class FreeMatchThreshold(AveragingThreshold):
         # `where` before the softmax too: a masked infinity must not become a NaN.
         logits = ops.where(counts, logits, 0.0)
         mask = ops.cast(counts, "float32")
-        votes = ops.one_hot(ops.argmax(logits, axis=-1), self.num_classes)
+        votes = ops.one_hot(
+            ops.argmax(logits, axis=-1), self.num_classes, dtype="float32"
+        )
         # Sums in place of means: the quotients are normalised.
         strong = _normalized_quotient(
             ops.sum(mask * ops.softmax(logits, axis=-1), axis=0),

@@ -15,7 +15,7 @@ class TopClassShare(keras.metrics.Metric):
     """
 
     def __init__(self, num_classes: int, name: str = "top_class_share") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.counts = self.add_variable((num_classes,), "zeros", name="counts")
 
     def update_state(self, labels: Any, sample_weight: Any = None) -> None:

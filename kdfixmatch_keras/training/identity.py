@@ -14,6 +14,12 @@ from kdfixmatch_keras import backend
 from kdfixmatch_keras.backbones.keras_hub import folder_of
 from kdfixmatch_keras.backbones.precision import resolve_precision
 from kdfixmatch_keras.backend import devices
+from kdfixmatch_keras.backend.own_objects import (
+    constant_rate,
+    is_described,
+    kept_arguments,
+    rate_of,
+)
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
 from kdfixmatch_keras.training.data import TrainingData
@@ -22,6 +28,12 @@ from kdfixmatch_keras.training.data import TrainingData
 MAX_BYTES = 1 << 30
 SAMPLED_IMAGES = 4096
 _CHUNK = 1024
+# What has a configuration as a rule.
+_CONFIGURED = (
+    keras.layers.Layer,
+    keras.losses.Loss,
+    keras.optimizers.schedules.LearningRateSchedule,
+)
 
 
 def identify(
@@ -88,10 +100,20 @@ def describe(value: Any) -> Any:
     if isinstance(value, keras.Model):
         layers = [[type(x).__name__, _without_names(_config(x))] for x in value.layers]
         return _hash(json.dumps(layers, default=str), *value.get_weights())
-    if isinstance(
-        value, keras.layers.Layer | keras.losses.Loss | keras.optimizers.Optimizer
-    ):
-        return _without_names(keras.saving.serialize_keras_object(value))
+    if isinstance(value, keras.optimizers.Optimizer):
+        rate = rate_of(value)
+        if rate is None or is_described(rate):
+            return _without_names(keras.saving.serialize_keras_object(value))
+        with constant_rate(value, 0.0):
+            config = _without_names(keras.saving.serialize_keras_object(value))
+        return [config, describe(rate)]
+    if isinstance(value, _CONFIGURED):
+        try:
+            return _without_names(keras.saving.serialize_keras_object(value))
+        # Whatever a class of a user's own raises.
+        except Exception:
+            own = {name: describe(kept) for name, kept in kept_arguments(value)}
+            return [f"{type(value).__module__}.{type(value).__qualname__}", own]
     if isinstance(value, functools.partial):
         return [describe(x) for x in (value.func, value.args, value.keywords)]
     if isinstance(value, np.random.RandomState):
@@ -124,8 +146,13 @@ def _config(layer: Any) -> Any:
 
 
 def _without_names(config: Any) -> Any:
-    """Drops what Keras numbers in the order in which a process makes objects."""
+    """Drops what another process that makes the same objects would have otherwise.
+
+    Keras numbers their names in order, and of a lambda it has the bytes of its code.
+    """
     if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return "lambda"
         return {
             key: _without_names(value)
             for key, value in config.items()

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from kdfixmatch_keras.backend.keras_settings import usual_settings
+from kdfixmatch_keras.backend.own_objects import cause_of, copied_optimizer, rate_of
 from kdfixmatch_keras.checks import validation
 
 BASE_LEARNING_RATE = 0.03
@@ -97,12 +99,66 @@ class FixMatchSGD(keras.optimizers.SGD):
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * change)
 
 
+def check_optimizer(optimizer: Any) -> Any:
+    """Returns an optimizer, or None, of which each network can get its own.
+
+    Raises:
+        ValueError: Keras knows no optimizer of that name, or one of a user's own cannot
+            be copied, or not tell the learning rate of a step.
+        TypeError: It is neither a name nor an optimizer.
+    """
+    if optimizer is not None:
+        copy = build_optimizer(optimizer, 1, pretrained=False)
+        rate = rate_of(copy)
+        if rate is not None:
+            _try_rate(rate)
+    return optimizer
+
+
+def _try_rate(rate: Any) -> None:
+    """Asks for the learning rate of a step as a training does, where it is a tensor.
+
+    Raises:
+        ValueError: There is none.
+    """
+    try:
+        shape = _Rate(rate)(keras.KerasTensor((), dtype="int64")).shape
+    # Whatever code of a user's own raises.
+    except Exception as error:
+        raise ValueError(
+            "`optimizer` must have a learning rate that can be computed of a tensor, "
+            "as the step is one: by `keras.ops.where` in place of `if`. A function "
+            f"takes no argument. Received: {rate!r} ({cause_of(error)})"
+        ) from error
+    if tuple(shape) != ():
+        raise ValueError(
+            "`optimizer` must have a learning rate that is one number. Received: "
+            f"{rate!r}, which gives a tensor of shape {tuple(shape)}"
+        )
+
+
+class _Rate(keras.layers.Layer):
+    """What Keras computes a rate in without a step that is known."""
+
+    def __init__(self, rate: Any) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def call(self, step: Any) -> Any:
+        """The rate of a step."""
+        kind = keras.optimizers.schedules.LearningRateSchedule
+        rate = self.rate(step) if isinstance(self.rate, kind) else self.rate()
+        return keras.ops.cast(rate, "float32")
+
+
+@usual_settings()
 def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
     """A fresh optimizer for one network.
 
     Args:
         optimizer: A name or a `keras.optimizers.Optimizer`, which is copied without
-            its state, so that each network gets its own; `"paper"` for that of
+            its state, so that each network gets its own (a schedule or a function of
+            its learning rate is shared); `"paper"` for that of
             KD-FixMatch's published code, Adam at 7e-5 with decoupled weight decay 5e-4
             (3.5e-8 a step, which in float32 does nothing). None, for a pretrained
             network: AdamW at 3e-4 with decay 0.05 of all but biases and norms, after a
@@ -115,7 +171,8 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
         A `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: Keras knows no optimizer of that name.
+        ValueError: Keras knows no optimizer of that name, or one of a user's own cannot
+            be copied.
         TypeError: `optimizer` is neither a name nor an optimizer.
     """
     num_steps = validation.check_integer("num_steps", num_steps, 1)
@@ -131,8 +188,7 @@ def build_optimizer(optimizer: Any, num_steps: int, *, pretrained: bool) -> Any:
                 "`optimizer` must be None, a name or a Keras optimizer. "
                 f"Received: optimizer={optimizer!r}"
             )
-        optimizer = keras.optimizers.get(optimizer)
-        return optimizer.from_config(optimizer.get_config())
+        return copied_optimizer(keras.optimizers.get(optimizer))
     if pretrained:
         return _fine_tuning(num_steps)
     schedule = FixMatchSchedule(BASE_LEARNING_RATE, num_steps)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import check_folder_name
 from kdfixmatch_keras.training import callbacks as stage_callbacks
 
 DEFAULT_EPOCHS = 100
@@ -76,6 +77,7 @@ class Plan:
         }
         if self.run_dir is not None:
             checked["run_dir"] = validation.check_output("run_dir", self.run_dir)
+            check_folder_name("run_dir", checked["run_dir"])
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

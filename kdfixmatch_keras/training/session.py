@@ -14,6 +14,7 @@ import numpy as np
 
 from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend import devices, processes
+from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import memory, validation
 from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import SubsetSource
@@ -92,6 +93,7 @@ class Session:
         if self._scratch is not None:
             self._scratch.cleanup()
 
+    @usual_settings()
     def fit(
         self,
         network: Any,

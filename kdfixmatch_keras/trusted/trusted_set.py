@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdfixmatch_keras.checks import array_validation, validation
+from kdfixmatch_keras.checks.paths import check_table
 from kdfixmatch_keras.storage.files import written_aside
 from kdfixmatch_keras.storage.integrity import DAMAGED, check_archive
 
@@ -360,11 +361,12 @@ class TrustedSet:
             class_names: Names of the classes, length K, written in place of numbers.
 
         Raises:
-            ValueError: If a list of names has the wrong length, or a folder stands at
-                `path`.
+            ValueError: If a list of names has the wrong length, a folder stands at
+                `path`, or its ending is that of another format.
             TypeError: If names are not strings, or `path` is no path.
         """
         path = validation.check_output_file("path", path)
+        check_table("path", path)
         if names is not None:
             names = validation.check_names("names", names, self.num_unlabeled)
         if class_names is not None:

@@ -62,7 +62,12 @@ def standardized(images):
             "raw",
         ),
         ([keras.Sequential([layers.Rescaling(1 / 255)])], "raw"),
-        ([standardized], None),
+        # Whatever it is made of, unless it takes any range.
+        ([standardized], "raw"),
+        ([layers.Lambda(lambda x: x / 255)], "raw"),
+        ([layers.RandomFlip(seed=0), lambda x: 2 * x - 1], "unit_interval"),
+        ([lambda x: x / ops.max(x)], None),
+        ([lambda x: x - 120], None),
         ([standardized, layers.Rescaling(1 / 255)], None),
         ([layers.LayerNormalization(), layers.Rescaling(1 / 255)], None),
         ([lambda x: layers.Rescaling(1 / 255)(x) + layers.Rescaling(2)(x)], None),
@@ -160,6 +165,8 @@ def test_a_trained_model_is_trained_on_as_one():
     assert network_of(model, pretrained=False).losses != []
 
 
+# Of NumPy, about what Keras does with TensorFlow.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_pixels_of_a_trained_model_must_be_known():
     model = trained_model()
     for arguments in ({}, {"pretrained": True}):
@@ -168,7 +175,8 @@ def test_the_pixels_of_a_trained_model_must_be_known():
     assert pixels_of(network_of(model, pixels="caffe")) == "caffe"
     # An explicit range is taken, whatever the first layers tell.
     told = trained_model(layers.Rescaling(1 / 255))
-    assert pixels_of(network_of(told, pixels="tf")) == "tf"
+    with pytest.warns(UserWarning, match="`pixels` is 'tf', but .* made for 'raw'"):
+        assert pixels_of(network_of(told, pixels="tf")) == "tf"
     # One that is not trained learns to live with any.
     assert pixels_of(network_of(model, pretrained=False)) == "tf"
     assert pixels_of(network_of(model_of())) == "tf"

@@ -26,6 +26,8 @@ def test_no_module_but_one_asks_for_the_backend():
     assert found == {
         "kdfixmatch_keras/backend/__init__.py",
         "kdfixmatch_keras/backend/devices.py",
+        # Of one that Keras does not know.
+        "kdfixmatch_keras/backend/keras_import.py",
         "kdfixmatch_keras/backend/processes.py",
         # What it asks for is a process with another.
         "kdfixmatch_keras/serving/export_process.py",

@@ -1,6 +1,7 @@
 """The methods KD-FixMatch is compared with, on images of three colours."""
 
 import contextlib
+import copy
 import random
 
 import keras
@@ -191,6 +192,34 @@ def test_learns_and_a_seed_fixes_everything(kind, new_model, fit, tiny_images):
         first.network.predict(images, verbose=0), probabilities, atol=1e-6
     )
     assert first.class_names == ["0", "1", "2"]
+
+
+class Interrupted(keras.callbacks.Callback):
+    """Ends the last of the trainings of a method."""
+
+    def __init__(self, trainings):
+        super().__init__()
+        self.left = trainings
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_model_stays_until_the_next_is_trained(kind, new_model, fit, tiny_images):
+    images, labels = tiny_images
+    model = new_model(kind, tau=0.0)
+    fit(model)
+    before, probabilities = vars(model).copy(), model.predict(images)
+    history = copy.deepcopy(model.history)
+    trainings = len(getattr(model, "networks", [0]))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, callbacks=[Interrupted(trainings)])
+    assert vars(model) == before
+    assert model.history == history
+    np.testing.assert_array_equal(model.predict(images), probabilities)
 
 
 @pytest.mark.parametrize("kind", METHODS)

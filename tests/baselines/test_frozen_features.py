@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kdfixmatch_keras.baselines import LabelSpreading, LinearProbe
+from kdfixmatch_keras.baselines import LabelSpreading, LinearProbe, frozen_features
 from kdfixmatch_keras.baselines import linear_probe as module
 from kdfixmatch_keras.baselines.logistic_regression import fold_rows
 from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
@@ -86,6 +86,27 @@ class Counted(ImageSource):
     def _read(self, indices):
         np.add.at(self.reads, indices, 1)
         return self.images[indices]
+
+
+def test_a_model_stays_until_the_next_is_fitted(
+    new_probe, new_spreading, fit, tiny_images, monkeypatch
+):
+    images, _ = tiny_images
+    models = [new_probe(), new_spreading()]
+    for model in models:
+        fit(model)
+    before = [vars(model).copy() for model in models]
+    probabilities = [model.predict(images) for model in models]
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(frozen_features, "join", fail)
+    for model, state, expected in zip(models, before, probabilities, strict=True):
+        with pytest.raises(MemoryError):
+            fit(model, count=6)
+        assert vars(model) == state
+        np.testing.assert_array_equal(model.predict(images), expected)
 
 
 # Linear probe

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from kdfixmatch_cli import machine, probe
 from kdfixmatch_cli.app import app
+from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import reported
 from kdfixmatch_cli.images import describe, open_images
 from kdfixmatch_cli.machine import chosen_backbone, chosen_batch, chosen_seed
@@ -37,8 +38,15 @@ NAMES = ["grün", "rot dunkel", "blue"]
 COLORS = {"grün": (60, 200, 60), "rot dunkel": (200, 60, 60), "blue": (60, 60, 200)}
 
 
+# Of a notebook that runs a command, in an environment that lacks what it names.
+HOSTILE = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONIOENCODING": "ascii",
+}
+
+
 def run_process(*arguments, cwd, code=0):
-    """Runs the installed command and returns its output."""
+    """Runs the installed command in a hostile environment and returns its output."""
     command = Path(sys.executable).with_name("kdfixmatch")
     done = subprocess.run(
         [command, *map(str, arguments)],
@@ -46,7 +54,7 @@ def run_process(*arguments, cwd, code=0):
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, **HOSTILE, "COLUMNS": "200"},
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -205,7 +213,8 @@ def test_train_says_what_it_found_and_what_came_out(trained):
     run, done = trained
     output = done.stdout
     assert "Images: 12 labeled, 60 unlabeled, 30 for test; 8 x 8 pixels, RGB" in output
-    assert "Labels of 3 classes: blue 4, grün 4, rot dunkel 4" in output
+    # What the encoding of the terminal lacks.
+    assert "Labels of 3 classes: blue 4, gr\\xfcn 4, rot dunkel 4" in output
     assert "Training will take about" in output
     assert "inner network, epoch 2/2: loss" in output
     assert "Test accuracy of the inner network: " in output
@@ -945,6 +954,53 @@ def test_wrong_command_line_is_exit_code_2():
     result = invoke("train", *given, "--epoch", "1")
     assert result.exit_code == 2
     assert "--epochs" in result.output
+
+
+@pytest.mark.parametrize(
+    ("charset", "output"),
+    [("ascii", "früh.csv"), ("cp1252", "检查 🙂.csv"), ("utf-8", "\udcff.csv")],
+)
+@pytest.mark.parametrize("command", ["predict", "report", "trusted"])
+def test_a_name_that_the_terminal_lacks_is_no_error(
+    trained, among_photos, tmp_path, command, charset, output
+):
+    run, _ = trained
+    images = ("unlabeled",) if command == "predict" else ()
+    path = tmp_path / output
+    if command == "report":
+        path = path.with_suffix(".html")
+    arguments = (command, run, *images, "--output", path)
+    result = CliRunner(charset=charset).invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert path.stat().st_size > 100
+    escaped = path.name.encode(charset, "backslashreplace").decode(charset)
+    assert f"/{escaped}" in result.stdout
+
+
+def test_json_is_json_in_every_encoding(trained, among_photos):
+    run, _ = trained
+    asked = ["evaluate", str(run), "--data", "test", "--json"]
+    result = CliRunner(charset="ascii").invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.isascii()
+    assert [row["class"] for row in json.loads(result.stdout)["per_class"]] == sorted(
+        NAMES
+    )
+    table = CliRunner(charset="ascii").invoke(app, asked[:-1])
+    assert table.exit_code == 0 and "gr\\xfcn" in table.stdout
+
+
+def test_a_reader_that_goes_is_no_error(trained, monkeypatch, tmp_path):
+    run, _ = trained
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        console = new_console()
+        for _ in range(2):
+            console.print("Wrote it")
+        # What is left goes where nobody reads.
+        print("more", flush=True)
 
 
 def test_a_process_that_is_asked_to_end_cleans_up(photos, tmp_path):

@@ -1,10 +1,15 @@
+import copy
+
 import keras
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch
 from kdfixmatch_keras.plots import plot_run
+from kdfixmatch_keras.report import fonts
+from kdfixmatch_keras.report.fonts import families_for
 from tests.untraced import untraced
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
@@ -103,3 +108,49 @@ def test_a_run_upon_an_outer_network_trained_before_is_drawn(
     model = trained(epochs=1, outer=without_validation.outer)
     plot_run(model, tmp_path / "run.png")
     assert_is_picture(tmp_path / "run.png")
+
+
+def named(model, *names):
+    """The model, its classes called otherwise."""
+    other = copy.copy(model)
+    other.class_names = list(names)
+    return other
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("猫", "犬", "鳥"),
+        ("قطة", "कुत्ता", "🐦"),
+        ("a\nb", "\t", "\udcff"),
+        ("$\\frac$", "$5", "a_$x^{$"),
+        ("x" * 200, "%", "\\"),
+    ],
+)
+def test_every_name_is_drawn_without_a_word(without_validation, tmp_path, names):
+    model = named(without_validation, *names)
+    plot_run(model, tmp_path / "run.png", accuracies=dict.fromkeys(names, 0.5))
+    assert_is_picture(tmp_path / "run.png")
+
+
+@matplotlib.rc_context({"svg.fonttype": "none"})
+def test_names_are_written_as_they_are(without_validation, tmp_path, monkeypatch):
+    names, path = ("$a$", "rot dunkel", "grün"), tmp_path / "run.svg"
+    plot_run(named(without_validation, *names), path)
+    drawn = path.read_text(encoding="utf-8")
+    assert all(f">{name}<" in drawn for name in names)
+    # Where no font has a letter of them, the page has the names.
+    monkeypatch.setattr(fonts, "families_for", lambda texts: None)
+    plot_run(named(without_validation, *names), path)
+    drawn = path.read_text(encoding="utf-8")
+    assert not any(f">{name}<" in drawn for name in names)
+    assert "number of the class" in drawn
+
+
+def test_a_font_is_found_that_has_the_letters():
+    own = families_for(["grün", "кот", "rot dunkel"])
+    assert len(own) == 1
+    # Letters of a phonetic alphabet, and a modifier, which matplotlib brings.
+    assert families_for(["a", "\u1d81"]) == [*own, "STIXGeneral"]
+    assert len(families_for(["\u02ef", "\u1d81"])) == 3
+    assert families_for(["\U000e0fff"]) is None

@@ -114,6 +114,31 @@ ROWS = [
         "path='{here}/gone' (there is no such file or folder)",
     ),
     (
+        "KDFixMatch.save",
+        lambda g: g.model.save("gs://bucket/model.zip"),
+        ValueError,
+        "`path` must be a path on this machine. Received: path='gs://bucket/model.zip'"
+        ", an address. Copy from there or to there with `gcloud storage cp`, or mount",
+    ),
+    (
+        "KDFixMatch.save",
+        lambda g: g.model.save(g.here / "model.keras"),
+        ValueError,
+        "Received: path='{here}/model.keras'. For Keras alone, save the network that",
+    ),
+    (
+        "KDFixMatch.load",
+        lambda g: KDFixMatch.load("https://example.com/model.zip"),
+        ValueError,
+        "`path` must be a path on this machine. Received: path='https://example.com/mo",
+    ),
+    (
+        "ImageClassifier.export",
+        lambda g: g.model.export(g.here / "model.zip"),
+        ValueError,
+        "and not named like a file. Received: path='{here}/model.zip'",
+    ),
+    (
         "KDFixMatch.load",
         lambda g: KDFixMatch.load(None),
         TypeError,

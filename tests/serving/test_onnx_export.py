@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kdfixmatch_keras import backbones
+from kdfixmatch_keras.serving import onnx_export
 from kdfixmatch_keras.serving.export import export_network
 
 pytestmark = pytest.mark.tensorflow
@@ -222,3 +223,19 @@ def test_refuses_files_that_exist_or_are_called_otherwise(tmp_path):
             export_network(network, NAMES, tmp_path / name, "onnx")
     assert (tmp_path / "photo.onnx").read_bytes() == b"precious"
     assert [entry.name for entry in tmp_path.iterdir()] == ["photo.onnx"]
+
+
+def test_a_function_in_half_precision_is_computed_in_float32():
+    factor = 2.0
+
+    def backbone(shape):
+        inputs = keras.Input(shape)
+        x = keras.layers.Lambda(lambda x: x * factor)(inputs)
+        return keras.Model(inputs, keras.layers.Conv2D(4, 3)(x))
+
+    network = build(backbone, (8, 8, 3), "mixed_float16")
+    images = random_images(4, (8, 8, 3))
+    copy = onnx_export._in_float32(network)
+    assert {layer.compute_dtype for layer in copy.layers[1:]} == {"float32"}
+    found, expected = (probabilities(model, images) for model in (copy, network))
+    np.testing.assert_allclose(found, expected, atol=1e-2)

@@ -481,3 +481,76 @@ def test_all_networks_normalize_as_the_backbone_does(tiny_images, tmp_path):
     model.save(tmp_path / "model.zip")
     loaded = KDFixMatch.load(tmp_path / "model.zip")
     np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
+
+
+def test_code_that_is_gone_is_not_needed_to_predict(tiny_images, tmp_path):
+    images, labels = tiny_images
+
+    # No program finds what is defined in a function.
+    class Darker(keras.layers.Layer):
+        def call(self, images):
+            return images // 2
+
+    class Falling(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 * 0.9 ** keras.ops.cast(step, "float32")
+
+        def get_config(self):
+            return {}
+
+    model = train(
+        *(images, labels),
+        weak_augmentation=Darker(),
+        strong_augmentation=keras.layers.Lambda(lambda x: 255 - x),
+        optimizer=keras.optimizers.SGD(Falling()),
+    )
+    model.save(tmp_path / "model.zip")
+    with pytest.warns(UserWarning) as caught:
+        loaded = KDFixMatch.load(tmp_path / "model.zip")
+    assert any(
+        "without what it was compiled with (Could not locate class 'Falling'). Call "
+        "its `compile` before you train it on." in str(warning.message)
+        for warning in caught
+    )
+    # That they are lost is kept.
+    loaded.save(tmp_path / "again.zip")
+    for found in (loaded, KDFixMatch.load(tmp_path / "again.zip")):
+        np.testing.assert_array_equal(found.predict(images), model.predict(images))
+        assert found.evaluate(images, labels) == model.evaluate(images, labels)
+        with pytest.raises(RuntimeError, match="weak_augmentation, strong_augmentati"):
+            fit(found, images, labels)
+        with (
+            untraced(),
+            pytest.raises(RuntimeError, match="without an augmentation of your own"),
+        ):
+            found.inner.fit(images, labels, verbose=0)
+    loaded.inner.weak_augmentation = Darker()
+    with untraced():
+        loaded.inner.fit(images, labels, verbose=0)
+
+
+class Rising(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that Keras has no configuration of."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return self.rate * (1.0 + keras.ops.cast(step, "float32"))
+
+
+@pytest.mark.parametrize("rate", [Rising(1e-3), lambda: 3e-3], ids=["class", "lambda"])
+def test_a_rate_without_a_configuration_is_saved_as_its_last(
+    rate, tiny_images, tmp_path
+):
+    images, labels = tiny_images
+    model = train(images, labels, optimizer=keras.optimizers.SGD(rate, momentum=0.9))
+    model.save(tmp_path / "model.zip")
+    loaded = KDFixMatch.load(tmp_path / "model.zip")
+    np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
+    optimizers = model.inner.optimizer, loaded.inner.optimizer
+    rates = [float(optimizer.learning_rate) for optimizer in optimizers]
+    assert rates == pytest.approx([3e-3, 3e-3])
+    for own, other in zip(*(o.variables for o in optimizers), strict=True):
+        np.testing.assert_array_equal(own, other)
+    assert loaded.unsaved_arguments == ["optimizer"]

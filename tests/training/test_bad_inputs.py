@@ -1,5 +1,6 @@
 """Bad inputs of `training`."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -7,6 +8,12 @@ from kdfixmatch_keras.training import batches, optimizers
 from tests.bad_inputs import check_refusal, fixmatch_batches, integer, of_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
+
+
+class Pair(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return keras.ops.ones((2,))
+
 
 ROWS = [
     (
@@ -33,6 +40,19 @@ ROWS = [
         lambda g: optimizers.build_optimizer(None, 0, pretrained=False),
         ValueError,
         integer("num_steps", 1, 0),
+    ),
+    (
+        "optimizers.check_optimizer",
+        # Keras has no step for it.
+        lambda g: optimizers.check_optimizer(keras.optimizers.SGD(lambda step: 0.1)),
+        ValueError,
+        "A function takes no argument. Received: <function",
+    ),
+    (
+        "optimizers.check_optimizer",
+        lambda g: optimizers.check_optimizer(keras.optimizers.SGD(Pair())),
+        ValueError,
+        "`optimizer` must have a learning rate that is one number. Received: ",
     ),
     (
         "batches.PermutationStream",

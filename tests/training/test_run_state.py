@@ -408,12 +408,32 @@ def test_identity_tells_arguments_apart_and_is_alike_in_every_process():
     def build(input_shape, width):
         """Any backbone."""
 
+    class Undescribed(keras.optimizers.schedules.LearningRateSchedule):
+        """Without a configuration."""
+
+        def __init__(self, rate):
+            self.rate = rate
+
+        def __call__(self, step):
+            return self.rate
+
+    class Noise(keras.layers.Layer):
+        """An argument of which Keras makes no configuration."""
+
+        def __init__(self, levels):
+            super().__init__()
+            self.levels = levels
+
     alike = [
         lambda: dense("relu"),
         lambda: KMeans(3, random_state=np.random.RandomState(0)),
         lambda: KMeans(3, init=np.zeros((3, 200))),
         lambda: keras.layers.RandomFlip(seed=1),
         lambda: keras.optimizers.Adam(0.1),
+        lambda: keras.optimizers.SGD(Undescribed(0.1)),
+        lambda: keras.optimizers.SGD(lambda: 0.1, momentum=0.9),
+        lambda: Noise(np.zeros(3)),
+        lambda: keras.layers.Lambda(eval("lambda x: x", {})),
         lambda: functools.partial(build, width=2),
         lambda: np.int64(3),
     ]
@@ -423,6 +443,10 @@ def test_identity_tells_arguments_apart_and_is_alike_in_every_process():
         lambda: KMeans(3, init=np.ones((3, 200))),
         lambda: keras.layers.RandomFlip("vertical", seed=1),
         lambda: keras.optimizers.Adam(0.2),
+        lambda: keras.optimizers.SGD(Undescribed(0.2)),
+        lambda: keras.optimizers.SGD(lambda: 0.1, momentum=0.8),
+        lambda: Noise(np.ones(3)),
+        lambda: keras.layers.Lambda(keras.ops.abs),
         lambda: functools.partial(build, width=3),
         lambda: np.int64(4),
     ]
