@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import random
 
 import keras
@@ -20,6 +21,7 @@ from kdfixmatch_keras.baselines import (
     Supervised,
 )
 from kdfixmatch_keras.baselines.noisy_student import balanced_rows
+from kdfixmatch_keras.sources import SubsetSource
 from kdfixmatch_keras.training.batches import passes_per_batch
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.watch import TrainingDiverged
@@ -123,10 +125,14 @@ def recording(kind):
         def recorded(self, session):
             fit = session.fit
 
-            def recorded_fit(network, epochs, data=None, **options):
-                self.stages.append((network, data or session.data, options))
+            def recorded_fit(network, epochs, rows=None, **options):
+                data = session.data
+                if rows is not None:
+                    unlabeled = SubsetSource(data.unlabeled, rows)
+                    data = dataclasses.replace(data, unlabeled=unlabeled)
+                self.stages.append((network, data, options))
                 self.starts.append(weights_of(network.student))
-                return fit(network, epochs, data=data, **options)
+                return fit(network, epochs, rows=rows, **options)
 
             return recorded_fit
 
