@@ -483,6 +483,8 @@ def test_all_networks_normalize_as_the_backbone_does(tiny_images, tmp_path):
     np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
 
 
+# Of NumPy, about what Keras does with other backends.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_code_that_is_gone_is_not_needed_to_predict(tiny_images, tmp_path):
     images, labels = tiny_images
 
