@@ -102,7 +102,7 @@ def test_the_home_directory_is_read_from_and_written_to(given, monkeypatch):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert Plan(run_dir="~/state").run_dir == given.here / "state"
-    data = new_model().load_data("~/labeled", Path("~/unlabeled"), "~/labeled")
+    data = new_model().load_data("~/labeled", Path("~/unlabeled"))
     assert len(data.unlabeled) == 3
     given.model.save("~/new.zip")
     assert read_settings("~/new.zip")["class_names"] == list(CLASSES)
