@@ -154,10 +154,9 @@ def range_of(survey: Survey, argument: str) -> IntensityRange:
         IntensityRange(max(0, darkest - room), min(0xFFFF, brightest + room)),
     )
     usual = present[_usual(survey.counts[present])]
-    wanted = min(_MIN_SHARE * len(usual), MIN_LEVELS)
-    left = [len(np.unique(found.gray(usual.astype(np.uint16)))) for found in ranges]
+    left = [_levels_left(usual, found) for found in ranges]
     for found, levels in zip(ranges, left, strict=True):
-        if levels >= wanted:
+        if levels >= _wanted(usual):
             return found
     low, high = int(usual[0]), int(usual[-1])
     files = "file" if survey.files == 1 else "files"
@@ -166,8 +165,53 @@ def range_of(survey: Survey, argument: str) -> IntensityRange:
         f"Received: {survey.files:,} {files} of 16 bits, of which {1 - _STRAY:.1%} of "
         f"the pixels have the intensities {low:,} to {high:,}, and others reach from "
         f"{darkest:,} to {brightest:,}: of {min(len(usual), 256)} gray levels, "
-        f"{max(left)} would be left. Save them as 8 bits on a scale of your own, such "
-        f"as `((pixels.astype(float) - {low}) * {255 / max(high - low, 1):.4g}).clip(0,"
+        f"{max(left)} would be left. {_own_scale(low, high)}"
+    )
+
+
+def check_levels_left(
+    survey: Survey, intensities: IntensityRange, argument: str
+) -> None:
+    """Checks that a set keeps its gray levels in the range that others ask for.
+
+    Args:
+        survey: What is in the files of the set.
+        intensities: The range.
+        argument: Name that the caller knows the images by.
+
+    Raises:
+        ValueError: Few would be left for nearly all its pixels, as of a camera of 10
+            bits beside one of 16. The message says how many.
+    """
+    (present,) = np.nonzero(survey.counts)
+    usual = present[_usual(survey.counts[present])]
+    left = _levels_left(usual, intensities)
+    if left >= _wanted(usual):
+        return
+    files = "file" if survey.files == 1 else "files"
+    low, high = int(usual[0]), int(usual[-1])
+    raise ValueError(
+        f"`{argument}` must hold 16-bit images of the intensities of the others, as "
+        f"one scale brings all to 8 bits. Received: {survey.files:,} {files} of 16 "
+        f"bits with the intensities {present[0]:,} to {present[-1]:,}, of which "
+        f"{left} gray levels would be left where those of all sets, {intensities}, "
+        f"become 0 to 255. {_own_scale(low, high)}"
+    )
+
+
+def _wanted(usual: npt.NDArray[np.int64]) -> float:
+    """How many gray levels must be left of some intensities."""
+    return min(_MIN_SHARE * len(usual), MIN_LEVELS)
+
+
+def _levels_left(usual: npt.NDArray[np.int64], intensities: IntensityRange) -> int:
+    return len(np.unique(intensities.gray(usual.astype(np.uint16))))
+
+
+def _own_scale(low: int, high: int) -> str:
+    return (
+        "Save them as 8 bits on a scale of your own, such as "
+        f"`((pixels.astype(float) - {low}) * {255 / max(high - low, 1):.4g}).clip(0,"
         ' 255).round().astype("uint8")`.'
     )
 

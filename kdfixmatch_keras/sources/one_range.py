@@ -8,7 +8,11 @@ import numpy as np
 
 from kdfixmatch_keras.sources.brightness import check_bright
 from kdfixmatch_keras.sources.image_source import ImageSource
-from kdfixmatch_keras.sources.intensity import Survey, range_of
+from kdfixmatch_keras.sources.intensity import (
+    Survey,
+    check_levels_left,
+    range_of,
+)
 
 
 def in_one_range(sources: Mapping[str, ImageSource]) -> list[ImageSource]:
@@ -22,7 +26,8 @@ def in_one_range(sources: Mapping[str, ImageSource]) -> list[ImageSource]:
         that they have already, of more images perhaps, or what they ask for.
 
     Raises:
-        ValueError: Few gray levels would be left; see `range_of`.
+        ValueError: Few gray levels would be left of all, or of one of the sources; see
+            `range_of` and `check_levels_left`.
     """
     deep = {name: found for name, found in sources.items() if found.survey is not None}
     ranges = {found.intensity_range for found in deep.values()}
@@ -31,6 +36,8 @@ def in_one_range(sources: Mapping[str, ImageSource]) -> list[ImageSource]:
     surveys = [found.survey for found in deep.values() if found.survey is not None]
     whole = functools.reduce(operator.add, surveys)
     intensities = range_of(whole, "` and `".join(deep))
+    for name, survey in zip(deep, surveys, strict=True):
+        check_levels_left(survey, intensities, name)
     scaled = {name: found.in_range(intensities) for name, found in deep.items()}
     # Of the others, none has to be bright.
     brightest = max(deep, key=lambda name: _brightest(deep[name].survey))

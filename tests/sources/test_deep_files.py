@@ -1,5 +1,7 @@
 """16-bit files: one scale for a whole set, found from it, said, and kept."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +16,13 @@ from kdfixmatch_keras.sources import (
     split_folder,
     unlabeled_source,
 )
-from kdfixmatch_keras.sources.intensity import LATER, IntensityRange, Survey, range_of
+from kdfixmatch_keras.sources.intensity import (
+    LATER,
+    MIN_LEVELS,
+    IntensityRange,
+    Survey,
+    range_of,
+)
 from kdfixmatch_keras.training.data import open_data
 
 RNG = np.random.default_rng(0)
@@ -179,6 +187,31 @@ def test_folders_of_one_training_share_a_scale(tmp_path, cache_bytes):
         found += [*data.validation.images[[0]]]
         for pixels, name in zip(found, "xyuv", strict=True):
             np.testing.assert_array_equal(pixels, images[name] >> 4)
+
+
+@pytest.mark.parametrize("bits, left", [(10, 4), (12, 16), (14, 64)])
+def test_a_camera_of_few_bits_beside_one_of_16(tmp_path, bits, left):
+    """What the labels are of would be nearly black."""
+    shape = (64, 64, 1)
+    for name in "xy":
+        save(tmp_path / "labeled" / name / "0.png", random(2**bits - 1, shape))
+    save(tmp_path / "unlabeled" / "0.png", random(65535, shape))
+    folders = [str(tmp_path / name) for name in ("labeled", "unlabeled")]
+    if left >= MIN_LEVELS:
+        assert open_data(*folders).intensity_range == FULL
+        return
+    words = f"`labeled` must .* {left} gray levels would be left .* 0 to 65,535"
+    with pytest.raises(ValueError, match=words):
+        open_data(*folders)
+    # The others are named where they are the dark ones.
+    words = f"`unlabeled` must .* {left} gray levels"
+    shutil.rmtree(tmp_path / "labeled" / "y")
+    (tmp_path / "dark").mkdir()
+    shutil.move(tmp_path / "labeled" / "x" / "0.png", tmp_path / "dark")
+    for name in "xy":
+        save(tmp_path / "labeled" / name / "0.png", random(65535, shape))
+    with pytest.raises(ValueError, match=words):
+        open_data(folders[0], str(tmp_path / "dark"))
 
 
 def test_a_data_set_of_folders_shares_a_scale(tmp_path):
