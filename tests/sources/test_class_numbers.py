@@ -40,6 +40,8 @@ def write_labels(folder, names):
         ["-2", "-1", "0", "10"],
         ["08", "9", "10", "0100"],
         ["2", "10", "1000"],
+        # As pandas writes a column in which a number was missing.
+        ["0.0", "2.0", "10.0"],
         # Not integers all of them: sorted as text.
         ["1", "10", "2", "other"],
         ["1.5", "10", "9"],
@@ -58,18 +60,19 @@ def test_integers_are_in_the_order_of_integers(tmp_path, names):
     np.testing.assert_array_equal((values - 20) // 10, labeled.labels)
 
 
-@pytest.mark.parametrize("names", [["1", "01", "2"], ["7", "007"]])
+@pytest.mark.parametrize("names", [["1", "01", "2"], ["7", "007"], ["0", "0.0"]])
 def test_one_integer_in_two_ways_is_refused(tmp_path, names):
     folder = write(tmp_path / "photos", names)
-    with pytest.raises(ValueError, match="'0.*' and '.', which are one integer"):
+    with pytest.raises(ValueError, match="'0.*' and '.*', which are one integer"):
         labeled_source(folder)
-    with pytest.raises(ValueError, match="'0.*' and '.', which are one integer"):
+    with pytest.raises(ValueError, match="'0.*' and '.*', which are one integer"):
         split_folder(folder, write_labels(folder, names))
     # As codes, not as integers, they differ.
     assert len(labeled_source(write(tmp_path / "codes", [*names, "x"])).class_names)
 
 
 IMAGES = np.full((6, 5, 5), 90, np.uint8)
+NUMBERED = sorted(f"class_{number}" for number in range(11))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,8 @@ IMAGES = np.full((6, 5, 5), 90, np.uint8)
         (["0", "2", "4"], [0, 1, 2, 0, 1, 2], "the class named 2 has the number 1"),
         (["1", "2", "x"], [0, 1, 2, 0, 1, 2], "the class named 1 has the number 0"),
         (["1", "0"], [0, 1, 0, 1, 0, 1], "the label 0, while the class named 0 has"),
+        (NUMBERED, [0, 1, 2, 0, 1, 2], "2, which is 'class_10' .* and 'class_2' as th"),
+        (sorted(f"{n} star" for n in (1, 2, 10)), [2] * 6, "'2 star' .* '10 star'"),
     ],
 )
 def test_names_that_are_other_integers_than_labels_are_refused(names, labels, words):
@@ -111,6 +116,9 @@ def test_labels_of_a_dataset_are_looked_at_too():
         # No label is the name of any class.
         (["2019", "2020", "2021"], [0, 1, 2, 0, 1, 2]),
         (MONTHS, [0] * 6),
+        (NUMBERED, [0, 1, 0, 1, 0, 1]),
+        (["class_1", "class_2", "class_3"], [0, 1, 2, 0, 1, 2]),
+        (["n02", "n10", "n99"], [0, 1, 2, 0, 1, 2]),
         (["cat", "dog", "2"], [0, 1, 2, 0, 1, 2]),
     ],
 )
