@@ -3,12 +3,15 @@
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 
 from kdfixmatch_keras.sources.folder_source import FolderSource
 from kdfixmatch_keras.sources.image_source import ImageSource
 
 # A larger pixel is that of images with something on them.
 DIM = 16
+# Share of the images that are in another range than the rest, if any are.
+_MIN_MIXED = 0.25
 _LOOKED_AT, _CHUNK = 8, 256
 
 
@@ -29,12 +32,24 @@ def check_bright(
         ValueError: No pixel is above 1, of 255, and the images are not to be predicted.
 
     Warns:
-        UserWarning: No pixel is above 16, or above 1 of images to be predicted.
+        UserWarning: No pixel is above 16, or above 1 of images to be predicted; or some
+            of those looked at are in [0, 1], and others are not.
     """
     if source.deep_files and None in (source.survey, source.intensity_range):
         # How bright they are, others say: those of training, or `in_one_range`.
         return
-    brightest = _brightest(source)
+    highs = _highs(source)
+    brightest = max(highs)
+    # Black frames are of zeros.
+    in_unit = highs.count(1)
+    if brightest > DIM and in_unit >= _MIN_MIXED * len(highs):
+        warnings.warn(
+            f"`{argument}` should hold images of one range. Received: {in_unit:,} "
+            f"without a pixel above 1, of {len(highs):,} that were looked at, and "
+            f"others up to {brightest}. The former will be black.",
+            UserWarning,
+            stacklevel=3,
+        )
     if brightest > 1 and (is_predicted or brightest > DIM):
         return
     count = f"{len(source):,} image{'s' * (len(source) != 1)}"
@@ -69,14 +84,21 @@ def check_bright(
     )
 
 
-def _brightest(source: ImageSource) -> int:
-    """The largest pixel, or one that is large enough."""
+def _highs(source: ImageSource) -> list[int]:
+    """The largest pixel of some images, of all if these are dark."""
     count = len(source)
     rows = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64)
-    found = int(source[rows].max())
+    highs = _largest(source, rows)
+    if max(highs) > DIM:
+        return highs
+    highs = []
     for start in range(0, count, _CHUNK):
-        if found > DIM:
+        highs += _largest(source, np.arange(start, min(start + _CHUNK, count)))
+        if max(highs) > DIM:
             break
-        rows = np.arange(start, min(start + _CHUNK, count))
-        found = max(found, int(source[rows].max()))
-    return found
+    return highs
+
+
+def _largest(source: ImageSource, rows: npt.NDArray[np.int64]) -> list[int]:
+    largest: list[int] = source[rows].max(axis=(1, 2, 3)).tolist()
+    return largest

@@ -13,6 +13,8 @@ _OVERSHOOT = 0.25
 _DARK = 64
 # Levels of cameras, whose pixels come in 16 bits or in floats.
 _DEEP = [2**bits - 1 for bits in range(9, 17)]
+# Share of the images that are in another range than the rest, if any are.
+_MIN_MIXED = 0.1
 _UNKNOWN = "That is no range of pixels that is known: scale them to [0, 255] first."
 _STANDARDISED = (
     "It looks as if a mean had been subtracted from them: pass the pixels as they were "
@@ -88,10 +90,20 @@ def not_uint8(
             "image_size=(height, width)."
         )
     elif dtype.kind in "biu" or _is_float(dtype):
-        low, high, is_finite = _range((first, *parts))
+        low, highs, is_finite = _range((first, *parts))
+        high = max(highs, default=-np.inf)
+        # What is right for some would make the others black, or white.
+        in_unit = sum(0 < found <= 1 for found in highs)
+        is_mixed = low >= 0 and high >= _DARK and in_unit >= _MIN_MIXED * len(highs)
         if not is_finite:
             received += " with NaN or infinity"
             remedy = "Find where that comes from before converting to uint8."
+        elif is_mixed and _is_float(dtype):
+            received += f", pixels from {low:g} to {high:g}"
+            remedy = (
+                f"Some images are in [0, 1], {in_unit:,} of {len(highs):,}: bring all "
+                "to one range before converting to uint8."
+            )
         else:
             received += f", pixels from {low:g} to {high:g}"
             remedy = _remedy(_conversions(dtype, low, high), low, spec)
@@ -105,15 +117,16 @@ def _is_float(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or "float" in dtype.name
 
 
-def _range(parts: Iterable[npt.NDArray[Any]]) -> tuple[float, float, bool]:
-    """Least and largest pixel, and whether all are finite; one image at a time."""
-    low, high, is_finite = np.inf, -np.inf, True
+def _range(parts: Iterable[npt.NDArray[Any]]) -> tuple[float, list[float], bool]:
+    """Least pixel, largest of each image, whether all are finite; one at a time."""
+    low, highs, is_finite = np.inf, [], True
     for part in parts:
         for image in part if part.ndim > 3 else part[np.newaxis]:
             pixels = image.astype(np.float64)
             is_finite = is_finite and bool(np.isfinite(pixels).all())
-            low, high = min(low, pixels.min()), max(high, pixels.max())
-    return float(low), float(high), is_finite
+            low = min(low, pixels.min())
+            highs.append(float(pixels.max()))
+    return float(low), highs, is_finite
 
 
 def _conversions(dtype: np.dtype[Any], low: float, high: float) -> list[_Conversion]:

@@ -70,6 +70,16 @@ def test_one_bright_pixel_is_enough():
         unlabeled_source(images[500:], read_once=True)
 
 
+@pytest.mark.parametrize("share", [2, 8])
+def test_images_of_two_ranges_are_told(share):
+    """As of floats in [0, 1] among which one image, or one pixel, is in [0, 255]."""
+    images = np.ones((8, 5, 5, 3), np.uint8)
+    images[::share, 0, 0] = 255
+    words = f"{8 - 8 // share} without a pixel above 1, of 8 that were looked at"
+    with pytest.warns(UserWarning, match=words):
+        unlabeled_source(images)
+
+
 def test_few_gray_levels_are_told(tmp_path):
     """Digits of scikit-learn have 17."""
     images = BLACK * 16

@@ -32,6 +32,10 @@ GIVEN = {
 }
 
 
+ONE_PIXEL = RIGHT / 255
+ONE_PIXEL[0, 0, 0] = 255
+
+
 def refusal(make, data):
     with pytest.raises(ValueError, match="must hold uint8 images") as caught:
         make(data)
@@ -113,6 +117,9 @@ def test_what_keras_reads_of_a_folder(tmp_path):
         (np.zeros_like(RIGHT, "float32"), "those in [0, 255] by `images.round()"),
         (np.zeros_like(RIGHT, "uint16"), 'those in [0, 255] by `images.astype("uint8'),
         (RIGHT.astype("uint16") * 15, "those in [0, 65535] by `(images // 256)"),
+        # One image, or one pixel, of another range than the rest.
+        (RIGHT / [[[[255]]], [[[1]]]], "Some images are in [0, 1], 1 of 2: bring all"),
+        (ONE_PIXEL, "Some images are in [0, 1], 1 of 2: bring all to one range bef"),
         (RIGHT / 255 - 0.5, "Pixels in [-0.5, 0.5] are converted"),
         (np.where(RIGHT > 9, np.nan, RIGHT), "float64 with NaN or infinity. Find"),
         (np.where(RIGHT > 9, np.inf, RIGHT), "float64 with NaN or infinity. Find"),
