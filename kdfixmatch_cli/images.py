@@ -18,7 +18,11 @@ from kdfixmatch_keras.sources import (
     unlabeled_source,
 )
 from kdfixmatch_keras.sources.class_numbers import are_integers
-from kdfixmatch_keras.sources.copies import find_copies, without
+from kdfixmatch_keras.sources.copies import (
+    find_copies,
+    warn_of_contradictions,
+    without,
+)
 from kdfixmatch_keras.sources.intensity import LATER
 from kdfixmatch_keras.training.data import TrainingData, check_apart, in_one_range
 
@@ -187,6 +191,9 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
         ("--labeled" if labels is None else "--labels", "--unlabeled", "--test"),
     )
     labeled_images, unlabeled, test = data.labeled, data.unlabeled, data.validation
+    warn_of_contradictions(
+        labeled_images, "--labeled" if labels is None else "--labels"
+    )
     if test is None:
         return Images(labeled_images, unlabeled, None, paths)
     copies = find_copies(test, labeled_images, "--test")

@@ -1,4 +1,4 @@
-"""Images for test that are copies of labeled ones, which measure nothing."""
+"""Copies among images: tests that measure nothing, labels that contradict."""
 
 import hashlib
 import warnings
@@ -86,6 +86,39 @@ def without_copies(
             stacklevel=3,
         )
     return without(test, copies)
+
+
+def warn_of_contradictions(labeled: LabeledImages, argument: str) -> None:
+    """Looks for images of equal pixels that are labeled as several classes.
+
+    Args:
+        labeled: Labeled images.
+        argument: Name that the caller knows them by.
+
+    Warns:
+        UserWarning: There are some.
+    """
+    first: dict[bytes, int] = {}
+    pairs = []
+    for row, found in enumerate(_fingerprints(labeled.images).tolist()):
+        other = first.setdefault(found, row)
+        if labeled.labels[other] != labeled.labels[row]:
+            pairs.append((other, row))
+    if not pairs:
+        return
+    names = labeled.images.names
+    shown = [
+        f"{f'image {row}' if names is None else names[row]} as "
+        f"{labeled.class_names[labeled.labels[row]]}"
+        for row in pairs[0]
+    ]
+    warnings.warn(
+        f"`{argument}` should label an image once. Received: {len(pairs):,} with the "
+        f"pixels of another that has another label, such as {shown[1]} and "
+        f"{shown[0]}. Remove the wrong ones.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _fingerprints(source: ImageSource) -> npt.NDArray[np.bytes_]:

@@ -73,10 +73,13 @@ class FoundFiles:
         files: The image files.
         passed_over: Number of other files by kind. A folder that is not entered counts
             as one.
+        again: Other paths that lead to one of the files by a link, and to which; of a
+            folder that is one, the folder's.
     """
 
     files: list[Path]
     passed_over: Counter[str]
+    again: dict[Path, Path]
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -103,14 +106,15 @@ def search_folder(folder: Path) -> FoundFiles:
     search = _Search()
     found = list(search.walk(folder, os.path.realpath(folder)))
     files: list[Path] = []
-    seen: set[_RealFile] = set()
+    seen: dict[_RealFile, Path] = {}
     for file, real in found:
         if real in search.linked:
-            if real in seen:
+            first = seen.setdefault(real, file)
+            if first is not file:
+                search.again[file] = first
                 continue
-            seen.add(real)
         files.append(file)
-    return FoundFiles(files, search.passed_over)
+    return FoundFiles(files, search.passed_over, search.again)
 
 
 def is_passed_over(folder: str) -> bool:
@@ -130,18 +134,21 @@ class _Search:
     Attributes:
         linked: The files that a link leads to.
         passed_over: Number of files by kind that are no images.
+        again: Folders that were entered by another path, and by which.
     """
 
     def __init__(self) -> None:
         self.linked: set[_RealFile] = set()
         self.passed_over: Counter[str] = Counter()
-        self._entered: set[str] = set()
+        self.again: dict[Path, Path] = {}
+        self._entered: dict[str, Path] = {}
 
     def walk(self, folder: Path, real_folder: str) -> Iterator[tuple[Path, _RealFile]]:
         """Yields image files in the order of their posix paths."""
         if real_folder in self._entered:
+            self.again[folder] = self._entered[real_folder]
             return
-        self._entered.add(real_folder)
+        self._entered[real_folder] = folder
         with os.scandir(folder) as scanned:
             entries = [entry for entry in scanned if not self._is_hidden(entry)]
         # A folder takes part in the order of whole paths with the slash behind it.

@@ -1,7 +1,7 @@
 """From what a user passes to a source of images, and its labels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -347,6 +347,7 @@ def _labeled_folder(
     )
     found = search_folder(folder)
     _check_folder_classes(folder, classes, found.files, class_names, argument)
+    _check_one_class_each(folder, found.again, argument)
     classes = numbered(classes, argument)
     defines_classes = class_names is None
     class_names = classes if class_names is None else class_names
@@ -370,6 +371,20 @@ def _labeled_folder(
     check_bright(images, argument)
     labels = labels_of(images.files)
     return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
+
+
+def _check_one_class_each(
+    folder: Path, again: Mapping[Path, Path], argument: str
+) -> None:
+    """Refuses links that lead from one class into another."""
+    for path, other in again.items():
+        one, another = path.relative_to(folder), other.relative_to(folder)
+        if another.parts and one.parts[0] != another.parts[0]:
+            raise ValueError(
+                f"`{argument}` must have each image in one class. Received: "
+                f"{printable(one)} and {printable(another)} in {folder}, which are one "
+                "by a link. Remove one of them."
+            )
 
 
 def _images_needed(found: FoundFiles) -> str:

@@ -13,7 +13,7 @@ from kdfixmatch_keras.sources import (
     one_range,
     unlabeled_source,
 )
-from kdfixmatch_keras.sources.copies import without_copies
+from kdfixmatch_keras.sources.copies import warn_of_contradictions, without_copies
 from kdfixmatch_keras.sources.image_files import expand_user
 from kdfixmatch_keras.sources.intensity import LATER, IntensityRange
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
@@ -86,7 +86,7 @@ def open_data(
 
     Warns:
         UserWarning: Files were left out, or images of `validation_data` that are
-            copies of labeled ones.
+            copies of labeled ones, or an image has several labels.
     """
     check_apart(
         "labeled", labeled, unlabeled=unlabeled, validation_data=validation_data
@@ -118,6 +118,7 @@ def open_data(
     data = in_one_range(
         TrainingData(labeled_images, unlabeled_images, validation_images)
     )
+    warn_of_contradictions(data.labeled, "labeled")
     if data.validation is None:
         return data
     kept = without_copies(data.validation, data.labeled, "validation_data")

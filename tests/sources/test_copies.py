@@ -148,3 +148,31 @@ def test_a_fit_measures_on_the_others():
     ):
         data = open_data((noise(8, 0), np.arange(8) % 2), noise(9, 3), dataset)
     assert len(data.validation.images) == 28
+
+
+def test_images_with_two_labels_are_told(tmp_path):
+    images = noise(6, 0)
+    data = open_data(write(tmp_path / "a", images), noise(3, 1))
+    assert len(data.labeled.images) == 6
+    # Of one label, copies contradict nothing.
+    images[2], images[5], images[3] = images[0], images[0], images[1]
+    words = "1 with the pixels of another .*, such as image 5 as 1 and image 0 as 0"
+    with pytest.warns(UserWarning, match=words):
+        open_data((images, np.arange(6) % 2), noise(3, 1))
+    with pytest.warns(UserWarning, match=r"such as dog.5.png as dog and cat.0.png as"):
+        open_data(write(tmp_path / "b", images), noise(3, 1))
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_links_from_class_to_class_are_refused(tmp_path, is_folder):
+    folder = write(tmp_path / "a", noise(6, 0))
+    there = folder / "cat" / ("" if is_folder else "2.png")
+    link = folder / ("kitten" if is_folder else "dog/2.png")
+    link.symlink_to(there)
+    words = "must have each image in one class. Received: (kitten|dog/2.png) and cat"
+    with pytest.raises(ValueError, match=words):
+        labeled_source(folder)
+    # Within a class, one of both counts.
+    link.unlink()
+    (folder / "cat" / "link").symlink_to(there)
+    assert len(labeled_source(folder).images) == 6
