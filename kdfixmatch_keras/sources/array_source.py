@@ -15,6 +15,10 @@ from kdfixmatch_keras.sources.pixels import (
     conform,
 )
 
+_OPAQUE = 255
+# Images in which a fourth channel is looked for; all may be more than memory holds.
+_LOOKED_AT = 8
+
 
 class ArraySource(ImageSource):
     """Images in a NumPy array or `np.memmap`, which is never copied whole.
@@ -46,12 +50,20 @@ class ArraySource(ImageSource):
         *,
         argument: str = "images",
     ) -> None:
-        """Checks the array and reads no pixel, unless to tell a range that is wrong."""
+        """Checks the array, and reads some of its pixels."""
         size = check_image_size(image_size)
         channels = check_channels(channels)
         self.images = _channels_last(images, channels, argument)
+        self._has_fourth = images.ndim == 4 and _has_fourth(images)
         height, width, own_channels = self.images.shape[1:]
         super().__init__((*(size or (height, width)), channels or own_channels))
+
+    @property
+    def notes(self) -> list[str]:
+        """Whether a fourth channel, which is more than opaque, is dropped."""
+        if not self._has_fourth:
+            return []
+        return ["they have 4 channels, the first 3 are read as red, green and blue"]
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -104,6 +116,12 @@ def _channels_last(
         )
     check_uint8(images, argument)
     return images[..., :3]
+
+
+def _has_fourth(images: Images) -> bool:
+    """Whether the fourth channel of some images says something."""
+    rows = np.linspace(0, len(images) - 1, min(len(images), _LOOKED_AT)).astype(int)
+    return bool((images[rows, ..., 3:] != _OPAQUE).any())
 
 
 def _check_several(shape: tuple[int, ...], channels: int | None, argument: str) -> None:

@@ -15,6 +15,8 @@ _MAX_PAGES = 100_000
 # Tags of a TIFF file.
 _SUBFILE, _INTERPRETATION, _BANDS, _PARTS, _EXTRA = 254, 262, 277, 330, 338
 _LAYOUT, _BAND_BY_BAND, _DESCRIPTION = 284, 2, 270
+# Its end, and the start of the next with what programs put in between.
+_NEXT_JPEG = re.compile(rb"\xff\xd9[\0\r\n]{0,4096}\xff\xd8\xff")
 # A page that shows another page, smaller or as a mask.
 _REDUCED, _MASK = 1, 4
 # What a fourth band is that is no more than transparency, 999 by one program.
@@ -53,6 +55,8 @@ def _parts(stream: BinaryIO, image: ImageFile.ImageFile) -> Found:
         return _of_tiff(stream, image)
     if image.format == "GIF":
         return _several("frames", _gif_frames(stream))
+    if image.format == "JPEG":
+        return _several("pictures", 1 + _jpegs_behind(stream))
     # Others know it from their header.
     kind = "frames" if image.format in ("PNG", "WEBP") else "pictures"
     return _several(kind, getattr(image, "n_frames", 1))
@@ -117,6 +121,12 @@ def _tiff_pages(stream: BinaryIO) -> tuple[int, list[int]]:
     except (struct.error, OverflowError, ValueError):
         pass
     return (found[0], found[1:]) if found else (0, [])
+
+
+def _jpegs_behind(stream: BinaryIO) -> int:
+    """How many JPEG files follow the first, as in a film of a webcam."""
+    stream.seek(0)
+    return len(_NEXT_JPEG.findall(stream.read()))
 
 
 def _gif_frames(stream: BinaryIO) -> int:

@@ -166,6 +166,10 @@ class TestArraySource:
         alpha = np.zeros((*images.shape[:3], 1), np.uint8)
         source = ArraySource(np.concatenate([images, alpha], axis=-1))
         np.testing.assert_array_equal(read_all(source), images)
+        (note,) = source.notes
+        assert "4 channels, the first 3 are read" in note
+        opaque = ArraySource(np.concatenate([images, alpha + 255], axis=-1))
+        assert opaque.notes == ArraySource(images).notes == []
 
 
 class TestOneImageForSeveral:

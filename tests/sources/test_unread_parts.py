@@ -95,6 +95,18 @@ def test_pictures_of_a_photograph(tmp_path):
     assert note.startswith("1 file has 2 pictures, the main one is read (")
 
 
+@pytest.mark.parametrize("between", [b"", b"\r\n", b"\0" * 100])
+def test_frames_of_a_webcam(tmp_path, between):
+    picture, frames = Image.fromarray(random(shape=(16, 16))), []
+    for quality in (90, 80, 70):
+        picture.save(tmp_path / "frame.jpg", quality=quality)
+        frames.append((tmp_path / "frame.jpg").read_bytes())
+    assert notes(tmp_path) == []
+    (tmp_path / "frame.jpg").write_bytes(between.join(frames) + between)
+    (note,) = notes(tmp_path)
+    assert note.startswith("1 file has 3 pictures, the main one is read (")
+
+
 @pytest.mark.parametrize(
     "interpretation, bands, extra, expected",
     [
