@@ -254,7 +254,7 @@ FIT_ROWS = [
         ValueError,
         "`labeled` must hold integer labels. Received: labels of dtype=float64. "
         "Convert "
-        'whole numbers with `y.astype("int64")`.',
+        'whole numbers with `y.astype("int64")`, in a tf.data.Dataset with',
     ),
     (
         lambda g: fit((IMAGES, np.array(CLASSES)[LABELS])),
@@ -264,7 +264,7 @@ FIT_ROWS = [
     (
         lambda g: fit((IMAGES, LABELS - 1)),
         ValueError,
-        "Received: a label of -1. Images without a label belong to the unlabeled data.",
+        "Received: a label of -1. Images without a label belong to the unlabeled data",
     ),
     (
         lambda g: fit((IMAGES, LABELS * 2)),

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# In lower case; the others are what pandas writes where nothing is known.
+WITHOUT_LABEL = frozenset(("unlabeled", "unlabelled", "nan", "<na>", "nat"))
+
 
 def integer_labels(
     labels: Any, argument: str, class_names: Sequence[str] | None = None
@@ -78,7 +81,11 @@ def _problem(array: npt.NDArray[Any], class_names: Sequence[str] | None) -> str:
             "unlabeled data."
         )
     if kind in "fb":
-        return f'dtype={array.dtype}. Convert whole numbers with `y.astype("int64")`.'
+        return (
+            f'dtype={array.dtype}. Convert whole numbers with `y.astype("int64")`, in '
+            "a tf.data.Dataset with "
+            "`.map(lambda image, label: (image, tf.cast(label, tf.int64)))`."
+        )
     if kind in "USO":
         code = "names, y = np.unique(y, return_inverse=True)"
         if class_names is not None:
@@ -119,7 +126,8 @@ def check_classes(
         raise ValueError(
             f"`{argument}` must hold labels of at least 0: classes are numbered "
             f"0..K-1. Received: a label of {lowest}. Images without a label belong "
-            "to the unlabeled data."
+            "to the unlabeled data; classes that are called so are numbered by "
+            "`names, y = np.unique(y, return_inverse=True)`."
         )
     present = set(labels.tolist())
     missing = highest + 1 - len(present)

@@ -24,6 +24,7 @@ from kdfixmatch_keras.sources.image_files import (
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.intensity import LATER
 from kdfixmatch_keras.sources.labels import (
+    WITHOUT_LABEL,
     check_class_name,
     check_no_class_empty,
     check_spelling,
@@ -224,7 +225,8 @@ def _check_row(
             + (remedy or "Put a name with a comma in double quotes.")
         )
     name, label = row
-    if not label.strip() or label != label.strip():
+    is_none = label.lower() in WITHOUT_LABEL
+    if not label.strip() or label != label.strip() or is_none:
         raise ValueError(
             f"`{argument}` must have a label, without spaces around it, in each line. "
             f"Received: {label!r} for {name} in line {line} of {path}. Leave out the "

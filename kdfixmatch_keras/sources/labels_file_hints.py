@@ -47,6 +47,8 @@ def of_header(header: Sequence[str], columns: Sequence[str]) -> str:
     plain = [_plain(value) for value in header]
     if len(header) == 1 and of_separator(header[0]):
         return of_separator(header[0])
+    if plain == ["sep=", ""]:
+        return "Leave out its first line."
     if plain == ["", *columns]:
         return "Its first column has no name: leave it out, as `index=False` does."
     if plain == list(columns):

@@ -32,6 +32,7 @@ from kdfixmatch_keras.sources.intensity import (
     check_intensity_range,
 )
 from kdfixmatch_keras.sources.labels import (
+    WITHOUT_LABEL,
     check_class_name,
     check_classes,
     check_no_class_empty,
@@ -43,8 +44,7 @@ from kdfixmatch_keras.sources.path_list import are_paths, expanded, kept_rows
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
 
 # Names of the parts of a data set, of which a folder has several in place of classes.
-_WITHOUT_LABEL = {"unlabeled", "unlabelled"}
-_PARTS = {"labeled", "labelled", "test", "train", "training", *_WITHOUT_LABEL}
+_PARTS = {"labeled", "labelled", "test", "train", "training", "unlabeled", "unlabelled"}
 _PARTS |= {"val", "valid", "validation"}
 
 
@@ -320,7 +320,7 @@ def _check_no_parts(folder: Path, found: list[str], argument: str) -> None:
             f"whose sub-folders {', '.join(found)} look like the parts of a data set. "
             "Pass one of them."
         )
-    others = [name for name in found if name.lower() in _WITHOUT_LABEL]
+    others = [name for name in found if name.lower() in WITHOUT_LABEL]
     if others:
         raise ValueError(
             f"`{argument}` must have one sub-folder per class. Received: {folder} with "
