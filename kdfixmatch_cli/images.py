@@ -24,6 +24,7 @@ from kdfixmatch_keras.sources.copies import (
     without,
 )
 from kdfixmatch_keras.sources.intensity import LATER
+from kdfixmatch_keras.sources.look_alikes import warn_of_look_alikes
 from kdfixmatch_keras.training.data import TrainingData, check_apart, in_one_range
 
 MAX_SKIPPED = 20
@@ -198,6 +199,7 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
         return Images(labeled_images, unlabeled, None, paths)
     copies = find_copies(test, labeled_images, "--test")
     test = without(test, copies)
+    warn_of_look_alikes(test, labeled_images, "--test")
     return Images(labeled_images, unlabeled, test, paths, len(copies))
 
 

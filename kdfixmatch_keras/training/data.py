@@ -16,6 +16,7 @@ from kdfixmatch_keras.sources import (
 from kdfixmatch_keras.sources.copies import warn_of_contradictions, without_copies
 from kdfixmatch_keras.sources.image_files import expand_user
 from kdfixmatch_keras.sources.intensity import LATER, IntensityRange
+from kdfixmatch_keras.sources.look_alikes import warn_of_look_alikes
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
 
 
@@ -86,7 +87,8 @@ def open_data(
 
     Warns:
         UserWarning: Files were left out, or images of `validation_data` that are
-            copies of labeled ones, or an image has several labels.
+            copies of labeled ones; or some look like those, or an image has several
+            labels.
     """
     check_apart(
         "labeled", labeled, unlabeled=unlabeled, validation_data=validation_data
@@ -122,6 +124,7 @@ def open_data(
     if data.validation is None:
         return data
     kept = without_copies(data.validation, data.labeled, "validation_data")
+    warn_of_look_alikes(kept, data.labeled, "validation_data")
     return replace(data, validation=kept)
 
 

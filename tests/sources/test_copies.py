@@ -176,3 +176,34 @@ def test_links_from_class_to_class_are_refused(tmp_path, is_folder):
     link.unlink()
     (folder / "cat" / "link").symlink_to(there)
     assert len(labeled_source(folder).images) == 6
+
+
+def scene(seed, size=(40, 40)):
+    """A smooth picture, as photographs are."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("change", ["JPEG", "half the size", "gray", "other"])
+def test_copies_in_another_format_or_size_are_told(tmp_path, change):
+    for number in range(6):
+        for part, seed in (("labeled", number), ("test", 50 + number)):
+            path = tmp_path / part / CLASSES[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scene(seed).save(path)
+    path = tmp_path / "test" / "cat" / "copy.jpg"
+    picture = scene(99 if change == "other" else 0)
+    if change == "half the size":
+        picture = picture.resize((20, 20))
+    picture.convert("L" if change == "gray" else "RGB").save(path, quality=80)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        folders = (str(tmp_path / "labeled"), noise(3, 1), str(tmp_path / "test"))
+        data = open_data(*folders, image_size=(24, 24))
+    said = [str(warning.message) for warning in caught]
+    assert len(data.validation.images) == 7
+    if change == "other":
+        assert said == []
+    else:
+        (words,) = said
+        assert "1 of 7 that look like labeled ones, such as cat/copy.jpg." in words

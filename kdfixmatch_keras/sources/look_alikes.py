@@ -1,0 +1,80 @@
+"""Images for test that look like labeled ones, as copies in another format do."""
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.resolve import LabeledImages
+
+# Images are compared as thumbnails of this many pixels a side, in gray levels: what
+# JPEG and resizing change is evened out. Of those with less contrast nothing is said.
+_SIDE, _MAX_DIFFERENCE, _MIN_CONTRAST = 8, 2.0, 10.0
+# As those have who save a picture as gray.
+_LUMA = (0.299, 0.587, 0.114)
+_CHUNK = 256
+
+
+def warn_of_look_alikes(
+    test: LabeledImages, labeled: LabeledImages, argument: str
+) -> None:
+    """Looks for images for test that differ from a labeled one by their coding alone.
+
+    They can be other frames of one scene as well, and are not left out.
+
+    Args:
+        test: Images for test, without those whose pixels are those of labeled ones.
+        labeled: Labeled images, of the same shape.
+        argument: Name that the caller knows `test` by.
+
+    Warns:
+        UserWarning: There are some.
+    """
+    known = _thumbnails(labeled.images)
+    known = known[known.std(axis=1) >= _MIN_CONTRAST]
+    found: list[int] = []
+    for start in range(0, len(test.images), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(test.images)))
+        own = _thumbnails(test.images, rows)
+        nearest = _mean_squares(own, known).min(axis=1, initial=np.inf)
+        found += rows[nearest <= _MAX_DIFFERENCE**2].tolist()
+    if not found:
+        return
+    names = test.images.names
+    such = f"image {found[0]}" if names is None else names[found[0]]
+    warnings.warn(
+        f"`{argument}` should hold images of its own. Received: {len(found):,} of "
+        f"{len(test.images):,} that look like labeled ones, such as {such}. If they "
+        "are copies in another format or size, they measure nothing: remove them.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _thumbnails(
+    source: ImageSource, rows: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.float32]:
+    """Small gray copies of images, float32 of shape (n, 64)."""
+    if rows is not None:
+        return np.stack([_thumbnail(image) for image in source[rows]])
+    starts = range(0, len(source), _CHUNK)
+    parts = (np.arange(start, min(start + _CHUNK, len(source))) for start in starts)
+    return np.concatenate([_thumbnails(source, part) for part in parts])
+
+
+def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    weights = np.array(_LUMA if image.shape[-1] == 3 else [1], np.float32)
+    gray = Image.fromarray(image.astype(np.float32) @ weights)
+    small = gray.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    return np.asarray(small, np.float32).reshape(-1)
+
+
+def _mean_squares(
+    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Mean squared difference of each row of one and each of the other."""
+    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)
+    found: npt.NDArray[np.float32] = (squares - 2 * one @ other.T) / one.shape[1]
+    return found
