@@ -121,6 +121,9 @@ class SetCases:
                 return "refused: black"
             is_said = "gray levels" in str(error) and "would be left" in str(error)
             demand(is_said, f"no levels in {error}")
+            if "intensities of the others" in str(error):
+                # By chance, all files of a folder are dark ones.
+                return "refused: a dark folder"
             demand(top not in WHOLE, f"refused where no level is lost: {error}")
             return "refused: few gray levels"
         read: list[np.ndarray] = []

@@ -186,13 +186,13 @@ def check_levels_left(
     (present,) = np.nonzero(survey.counts)
     usual = present[_usual(survey.counts[present])]
     left = _levels_left(usual, intensities)
-    if left >= _wanted(usual):
+    # One file alone can be a dark frame.
+    if survey.files == 1 or left >= _wanted(usual):
         return
-    files = "file" if survey.files == 1 else "files"
     low, high = int(usual[0]), int(usual[-1])
     raise ValueError(
         f"`{argument}` must hold 16-bit images of the intensities of the others, as "
-        f"one scale brings all to 8 bits. Received: {survey.files:,} {files} of 16 "
+        f"one scale brings all to 8 bits. Received: {survey.files:,} files of 16 "
         f"bits with the intensities {present[0]:,} to {present[-1]:,}, of which "
         f"{left} gray levels would be left where those of all sets, {intensities}, "
         f"become 0 to 255. {_own_scale(low, high)}"

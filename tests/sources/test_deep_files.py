@@ -205,13 +205,13 @@ def test_a_camera_of_few_bits_beside_one_of_16(tmp_path, bits, left):
         open_data(*folders)
     # The others are named where they are the dark ones.
     words = f"`unlabeled` must .* {left} gray levels"
-    shutil.rmtree(tmp_path / "labeled" / "y")
-    (tmp_path / "dark").mkdir()
-    shutil.move(tmp_path / "labeled" / "x" / "0.png", tmp_path / "dark")
+    shutil.move(tmp_path / "labeled", tmp_path / "dark")
     for name in "xy":
         save(tmp_path / "labeled" / name / "0.png", random(65535, shape))
     with pytest.raises(ValueError, match=words):
         open_data(folders[0], str(tmp_path / "dark"))
+    # One file alone can be a dark frame.
+    assert open_data(folders[0], str(tmp_path / "dark" / "x")).intensity_range == FULL
 
 
 def test_a_data_set_of_folders_shares_a_scale(tmp_path):
