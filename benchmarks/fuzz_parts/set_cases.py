@@ -34,7 +34,7 @@ NO_IMAGES = {
     "@eaDir/0.png/SYNOPHOTO_THUMB_M.png": b"",
     "Thumbs.db": b"\xd0\xcf\x11\xe0",
     "labels.csv": b"file,label\n",
-    "photo.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "photo.jxl": b"\0\0\0\x0cJXL \r\n\x87\n",
     "photo.ppm": b"P6\n1 1\n255\n\0\0\0",
     "video.mp4": b"\0\0\0\x18ftypmp42\0\0\0\0mp41isom",
     "wörter ohne endung": b"text",

@@ -28,6 +28,7 @@ from kdfixmatch_keras import KDFixMatch, TrustedSet, backend
 from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.baselines import LinearProbe, frozen_features
 from kdfixmatch_keras.report.run_folder import RunFolder
+from kdfixmatch_keras.sources import file_kinds
 from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.training.watch import remedy_for_few_targets
@@ -843,7 +844,8 @@ def test_unreadable_images_are_left_out_by_name(photos, tmp_path):
     assert "é cut.png (" in result.output
 
 
-def test_train_says_what_it_passed_over_changed_and_assumed(tmp_path):
+def test_train_says_what_it_passed_over_changed_and_assumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_kinds, "can_read_heic", lambda: False)
     folder = tmp_path / "unlabeled"
     deep = np.linspace(0, 3987, 64).astype(np.uint16).reshape(8, 8)
     for name in NAMES[:2]:
