@@ -9,7 +9,7 @@ import pytest
 from kdfixmatch_keras import FixMatch, KDFixMatch, backbones, report
 from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.baselines import LabelSpreading, LinearProbe
-from kdfixmatch_keras.sources import labeled_source
+from kdfixmatch_keras.sources import labeled_source, unlabeled_source
 from tests.untraced import untraced
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
@@ -60,14 +60,14 @@ def train(images, labels):
         **{"tau_select": 0.0, "threshold": "freematch", "seed": 0},
         **{"distribution_alignment": True, "optimizer": "adam"},
     )
-    data = (images[:12], labels[:12]), images
+    data, test = ((images[:12], labels[:12]), images), (images[12:], labels[12:])
     length = {"epochs": 2, "outer_epochs": 1, "steps_per_epoch": 1, "verbose": 0}
     with untraced():
-        history = model.fit(*data, validation_data=(images[12:], labels[12:]), **length)
+        history = model.fit(*data, validation_data=test, **length)
     found = {f"{stage} {n}": v for stage, h in history.items() for n, v in h.items()}
     # Several batches, which a cap on steps would make one.
     found["probabilities"] = model.predict(images, batch_size=8)
-    found |= model.evaluate(images, labels, batch_size=8)
+    found |= model.evaluate(*test, batch_size=8)
     found["by the network"] = model.inner.predict(images, batch_size=8, verbose=0)
     return model, found
 
@@ -79,9 +79,11 @@ def test_a_model_is_the_same_whatever_keras_is_set_to(tmp_path):
         model, found = train(images, labels)
         model.save(tmp_path / "model.zip")
         found["loaded"] = KDFixMatch.load(tmp_path / "model.zip").predict(images)
-        data = labeled_source((images, labels))
         contents = report.collect(
-            model, labeled_source((images[:12], labels[:12])), data.images, data
+            model,
+            labeled_source((images[:12], labels[:12])),
+            unlabeled_source(images),
+            labeled_source((images[12:], labels[12:])),
         )
     usual["loaded"] = usual["probabilities"]
     assert found.keys() == usual.keys()

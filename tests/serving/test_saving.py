@@ -526,9 +526,11 @@ def test_code_that_is_gone_is_not_needed_to_predict(tiny_images, tmp_path):
             pytest.raises(RuntimeError, match="without an augmentation of your own"),
         ):
             found.inner.fit(images, labels, verbose=0)
-    loaded.inner.weak_augmentation = Darker()
+    # On JAX a step that fails takes the weights with it.
+    given = KDFixMatch.load(tmp_path / "again.zip").inner
+    given.weak_augmentation = Darker()
     with untraced():
-        loaded.inner.fit(images, labels, verbose=0)
+        given.fit(images, labels, verbose=0)
 
 
 class Rising(keras.optimizers.schedules.LearningRateSchedule):
