@@ -1,10 +1,13 @@
 """What makes two trainings the same: their arguments and their images."""
 
+import base64
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import marshal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import keras
@@ -148,11 +151,13 @@ def _config(layer: Any) -> Any:
 def _without_names(config: Any) -> Any:
     """Drops what another process that makes the same objects would have otherwise.
 
-    Keras numbers their names in order, and of a lambda it has the bytes of its code.
+    Keras numbers their names in order, and of a lambda it has the bytes of its code,
+    with the place where it is written.
     """
     if isinstance(config, dict):
         if config.get("class_name") == "__lambda__":
-            return "lambda"
+            written = marshal.loads(base64.b64decode(config["config"]["code"]))
+            return ["lambda", _hash(*_what_it_does(written))]
         return {
             key: _without_names(value)
             for key, value in config.items()
@@ -163,6 +168,16 @@ def _without_names(config: Any) -> Any:
     if isinstance(config, list | tuple):
         return [_without_names(value) for value in config]
     return config
+
+
+def _what_it_does(code: CodeType) -> Iterator[Any]:
+    """The instructions of a function, and the names and constants in them."""
+    yield from (code.co_code, code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _what_it_does(constant)
+        else:
+            yield repr(constant)
 
 
 def _describe_images(

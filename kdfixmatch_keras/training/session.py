@@ -246,9 +246,9 @@ class Session:
             f"{dimensions:,} dimensions",
             "A smaller `embedding_dim` or `image_size` needs less.",
         ):
-            if self.finetune == "head":
-                store = self._stored(network)
-                network, unlabeled = store.head_of(network), store.data().unlabeled
+            if self._store is not None:
+                network = self._store.head_of(network)
+                unlabeled = self._store.data().unlabeled
             else:
                 self.image_passes += len(unlabeled)
             return prediction.probabilities_and_embeddings(
@@ -274,7 +274,7 @@ class Session:
         kept = None if self.state is None else self.state.load_trusted_set()
         processes.check_same("trusted sets", kept is not None, processes.ONE_FOLDER)
         if kept is not None:
-            if self.finetune == "all":
+            if self._store is None:
                 self.image_passes += len(self.data.unlabeled)
             return kept
         self.plan.say("Trusted set: labeling the unlabeled images")

@@ -17,6 +17,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kdfixmatch_keras.backbones.weights import set_weights
+from kdfixmatch_keras.backend.own_objects import copied_layer
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.serving import prediction
@@ -105,8 +107,7 @@ class _Views(keras.Model):
 
     def __init__(self, network: FixMatch) -> None:
         super().__init__(name="views")
-        student = network.student
-        self.features = keras.Model(student.input, student.get_layer("embedding").input)
+        self.features = _backbone_of(network.student)
         self.network = network
 
     def call(self, images: Any) -> Any:
@@ -118,6 +119,11 @@ class _Views(keras.Model):
         dimensions = features.shape[-1]
         by_view = ops.reshape(features, (VIEWS, -1, dimensions))
         return ops.transpose(by_view, (1, 0, 2))
+
+
+def _backbone_of(model: keras.Model) -> keras.Model:
+    """What of a student or teacher comes before the embedding."""
+    return keras.Model(model.input, model.get_layer("embedding").input)
 
 
 class FeatureStore:
@@ -144,6 +150,7 @@ class FeatureStore:
         self._data = data
         self._once = once
         self._model = _Views(network)
+        self._backbone = self._model.features.get_weights()
         # Each file begins with the same ones, whichever were written before it.
         layers = (network.weak_augmentation, network.strong_augmentation)
         self._states = [
@@ -177,8 +184,11 @@ class FeatureStore:
     def head_of(self, network: FixMatch) -> FixMatch:
         """A network on stored features, with the layers of this one after its backbone.
 
-        Its student shares them, its teacher has copies.
+        Its student shares them, its teacher has copies. The backbone of this one, of
+        which a part may be random, becomes that of the features.
         """
+        for model in (network.student, network.teacher):
+            set_weights(_backbone_of(model), self._backbone)
         names = [layer.name for layer in network.student.layers]
         views = keras.Input((VIEWS, len(self.low), 1), dtype="uint8", name="views")
         x = FrontFeatures(
@@ -192,6 +202,8 @@ class FeatureStore:
         )
         changed = {
             "student": keras.Model(views, x, name=network.student.name),
+            "unlabeled_loss": network.unlabeled_loss,
+            "threshold": copied_layer(network.threshold, "threshold"),
             "weak_augmentation": ChosenView(1, WEAK_VIEWS, weak),
             "strong_augmentation": ChosenView(1 + WEAK_VIEWS, STRONG_VIEWS, strong),
         }
@@ -202,6 +214,7 @@ class FeatureStore:
 
     def _range(self) -> dict[str, np.ndarray]:
         """Where the 256 levels of each feature begin, and how far apart they are."""
+        self._begin()
         count = len(self._data.unlabeled)
         rows = np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64)
         found = self._features(SubsetSource(self._data.unlabeled, rows))
@@ -210,9 +223,11 @@ class FeatureStore:
         spread = SPREAD * np.maximum(found.std(axis=0), 1e-3)
         return {"low": found.mean(axis=0) - spread, "step": 2 * spread / 255}
 
-    def _features(self, images: ImageSource) -> np.ndarray:
+    def _begin(self) -> None:
         for variable, value in self._states:
             variable.assign(value)
+
+    def _features(self, images: ImageSource) -> np.ndarray:
         return np.asarray(prediction.predict(self._model, images, _BATCH_SIZE))
 
     def _stored(self, name: str, images: ImageSource) -> ImageSource:
@@ -229,17 +244,31 @@ class FeatureStore:
         return self._sources[name]
 
     def _write(self, path: Path, images: ImageSource) -> Path:
+        self._begin()
         shape = (len(images), VIEWS, len(self.low), 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
-            stored = np.lib.format.open_memmap(aside, "w+", np.uint8, shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        # No memory map: it ends the process where the disk is full.
+        with written_aside(path) as aside, aside.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(images), _CHUNK):
                 rows = np.arange(start, min(start + _CHUNK, len(images)))
                 features = self._features(SubsetSource(images, rows))
                 levels = np.rint((features - self.low) / self.step).clip(0, 255)
-                stored[rows, ..., 0] = levels
-            stored.flush()
+                file.write(levels.astype(np.uint8).tobytes())
         return path
+
+
+def passes(data: TrainingData, again: bool = False) -> int:
+    """How often an image goes through a backbone before the first step.
+
+    Args:
+        data: The images.
+        again: Whether another network, on the labels alone, has a store of its own.
+    """
+    tested = 0 if data.validation is None else len(data.validation.images)
+    own = (1 + again) * (len(data.labeled.images) + tested)
+    sampled = (1 + again) * min(len(data.unlabeled), _SAMPLE)
+    return VIEWS * (len(data.unlabeled) + own + sampled)
 
 
 def take_over(network: FixMatch, head: FixMatch) -> None:

@@ -187,8 +187,9 @@ def measure(model: Any, data: TrainingData, *, supervised: bool = False) -> Cost
         inner = model.new_inner(data, model.seed)
         inner_costs = _measure_network(model, data, inner, supervised)
     if model.finetune == "head":
-        views = stored_features.VIEWS * (len(images) + len(data.labeled.images))
-        besides = outer_costs.prediction * views
+        besides = outer_costs.prediction * stored_features.passes(
+            replace(data, unlabeled=images), again=supervised
+        )
     return Costs(outer_costs, inner_costs, clustering_seconds, besides)
 
 

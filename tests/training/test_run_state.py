@@ -434,6 +434,7 @@ def test_identity_tells_arguments_apart_and_is_alike_in_every_process():
         lambda: keras.optimizers.SGD(lambda: 0.1, momentum=0.9),
         lambda: Noise(np.zeros(3)),
         lambda: keras.layers.Lambda(eval("lambda x: x", {})),
+        lambda: keras.layers.Lambda(eval("lambda x: [x - 1]", {})),
         lambda: functools.partial(build, width=2),
         lambda: np.int64(3),
     ]
@@ -447,6 +448,7 @@ def test_identity_tells_arguments_apart_and_is_alike_in_every_process():
         lambda: keras.optimizers.SGD(lambda: 0.1, momentum=0.8),
         lambda: Noise(np.ones(3)),
         lambda: keras.layers.Lambda(keras.ops.abs),
+        lambda: keras.layers.Lambda(eval("lambda x: [x - 2]", {})),
         lambda: functools.partial(build, width=3),
         lambda: np.int64(4),
     ]

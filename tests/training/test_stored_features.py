@@ -219,12 +219,73 @@ def test_there_is_one_store_for_both_networks(backbone):
 
 def test_minutes_know_what_storing_costs(backbone):
     model = new_model(backbone)
-    data = model.load_data(LABELED, UNLABELED)
-    costs = timing.measure(model, data)
-    assert costs.besides == pytest.approx(
-        stored_features.VIEWS * 52 * costs.outer.prediction
-    )
+    data = model.load_data(LABELED, UNLABELED, squares(30, 2))
+    costs = timing.measure(model, data, supervised=True)
+    trained = [fit_on(kind, backbone) for kind in (KDFixMatch, baselines.Supervised)]
+    passes = sum(model.image_passes for model in trained)
+    assert costs.besides == pytest.approx(passes * costs.outer.prediction)
     assert costs.outer.step > 0
+
+
+def fit_on(kind, backbone):
+    model = new_model(backbone, kind)
+    fit(model, validation_data=squares(30, 2), epochs=1, steps_per_epoch=1)
+    return model
+
+
+def partly_random(backbone):
+    """What is trained, and a layer that nobody has trained."""
+
+    def build(input_shape):
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, layers.Dense(5)(backbone(inputs)))
+
+    return build
+
+
+def test_networks_have_one_backbone_whatever_of_it_is_random(backbone):
+    model = new_model(partly_random(backbone), pixels="raw")
+    history = fit(model, validation_data=squares(30, 2))
+    kernels = [
+        keras.ops.convert_to_numpy(weight)
+        for network in (model.outer, model.inner)
+        for part in (network.student, network.teacher)
+        for weight in part.weights
+        if tuple(weight.shape) == (12, 5)
+    ]
+    assert len(kernels) == 4
+    for kernel in kernels[1:]:
+        np.testing.assert_array_equal(kernel, kernels[0])
+    loss = model.evaluate(*squares(30, 2))["loss"]
+    assert loss == pytest.approx(history["inner"]["val_loss"][-1], rel=0.05)
+
+
+def test_the_views_are_those_of_this_model(backbone, monkeypatch):
+    outer = new_model(backbone, baselines.FixMatch)
+    fit(outer)
+    made = []
+    build = FeatureStore.__init__
+
+    def noted(store, folder, network, *arguments):
+        made.append(network)
+        build(store, folder, network, *arguments)
+
+    monkeypatch.setattr(FeatureStore, "__init__", noted)
+    other = layers.RandomGrayscale(seed=1)
+    model = new_model(backbone, strong_augmentation=other)
+    fit(model, outer=outer.network)
+    (network,) = made
+    assert isinstance(network.strong_augmentation, layers.RandomGrayscale)
+
+
+def test_a_loss_of_ones_own_trains_a_head(backbone):
+    class Own(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.losses.sparse_categorical_crossentropy(
+                y_true, y_pred, from_logits=True
+            )
+
+    assert fit(new_model(backbone, unlabeled_loss=Own()))
 
 
 def test_a_head_is_trained_on_one_device(backbone, monkeypatch):
