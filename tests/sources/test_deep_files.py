@@ -290,6 +290,27 @@ def test_a_source_keeps_its_pixels_when_another_is_made_of_it(tmp_path):
     assert plain.in_range(FULL) is plain and plain.in_range(None) is plain
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_a_source_without_a_range_yet(tmp_path, cache_bytes):
+    """Its deep images cannot be read; two that are made of it are not one another."""
+    pixels = random(1000)
+    save(tmp_path / "a.png", pixels)
+    Image.new("L", (9, 8), 200).save(tmp_path / "b.png")
+    source = FolderSource(tmp_path, intensity_range=LATER, cache_bytes=cache_bytes)
+    for whole in (source, SubsetSource(source, [1, 0])):
+        deep = whole.names.index("a.png")
+        with pytest.raises(
+            ValueError, match=r"1 that cannot be read: .*a\.png \(16-bi"
+        ):
+            whole[[deep]]
+        assert (whole[[1 - deep]] == 200).all()
+    found = [source.in_range(IntensityRange(0, high)) for high in (1023, 4095)]
+    for other, shift in zip(found, (2, 4), strict=True):
+        np.testing.assert_array_equal(other[[0]][0], pixels >> shift)
+    with pytest.raises(ValueError, match=r"a\.png \(16-bit pixels"):
+        source[[0, 1]]
+
+
 @pytest.mark.parametrize("read_once", [False, True])
 def test_what_is_read_with_the_range_of_a_model(tmp_path, read_once):
     options = {"read_once": read_once, "intensity_range": IntensityRange(0, 4095)}
