@@ -30,7 +30,7 @@ from kdfixmatch_keras.sources import (
     unlabeled_source,
 )
 from kdfixmatch_keras.sources.image_files import expand_user
-from kdfixmatch_keras.sources.intensity import IntensityRange
+from kdfixmatch_keras.sources.intensity import IntensityRange, check_known_range
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
 from kdfixmatch_keras.training import callbacks, session
 from kdfixmatch_keras.training.data import TrainingData, open_data
@@ -125,7 +125,7 @@ class ImageClassifier:
             became 0 and 255, found from all of them, and those of such files become
             that `predict` and `evaluate` are given; or None, where there were none and
             such files are refused. Who knows it can set it: a
-            `sources.IntensityRange`.
+            `sources.IntensityRange`; another type is a TypeError.
         used_seed: Seed of the last `fit` with a `run_dir`, drawn where `seed` is None.
         image_passes: What the last `fit` that ended cost: how often an image went
             forward through a network, to train (which counts three times, for the way
@@ -205,7 +205,7 @@ class ImageClassifier:
         self.mixed_precision = check_precision(mixed_precision)
         self.seed = validation.check_seed(seed)
         self.class_names: list[str] | None = None
-        self.intensity_range: IntensityRange | None = None
+        self._intensity_range: IntensityRange | None = None
         self.used_seed: int | None = None
         self.image_passes = 0
 
@@ -396,6 +396,15 @@ class ImageClassifier:
         return network
 
     # Use
+
+    @property
+    def intensity_range(self) -> IntensityRange | None:
+        """What intensities of 16-bit files become 0 and 255; see the class."""
+        return self._intensity_range
+
+    @intensity_range.setter
+    def intensity_range(self, value: IntensityRange | None) -> None:
+        self._intensity_range = check_known_range(value)
 
     @property
     def serving_network(self) -> FixMatch:

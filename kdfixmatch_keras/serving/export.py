@@ -9,7 +9,7 @@ from kdfixmatch_keras import backend
 from kdfixmatch_keras.backend.keras_settings import usual_settings
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.serving import export_process, formats
-from kdfixmatch_keras.sources.intensity import IntensityRange, check_intensity_range
+from kdfixmatch_keras.sources.intensity import IntensityRange, check_known_range
 
 
 @usual_settings()
@@ -67,7 +67,7 @@ def export_network(
             f"FixMatch. Received: network of type {type(network).__name__}"
         )
     names = validation.check_names("class_names", class_names, network.output_shape[-1])
-    check_intensity_range(intensity_range)
+    check_known_range(intensity_range)
     formats.check_packages(format)
     if backend.is_tensorflow():
         formats.write(network, names, path, format, intensity_range)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.sources.file_reading import DecodedFiles, read_images
-from kdfixmatch_keras.sources.intensity import IntensityRange, check_intensity_range
+from kdfixmatch_keras.sources.intensity import IntensityRange, check_known_range
 from kdfixmatch_keras.sources.remarks import Remarks
 
 
@@ -51,9 +51,9 @@ def predict_files(
         The batches, in order.
 
     Raises:
-        TypeError: `network` or `files` is of the wrong kind.
+        TypeError: `network`, `files` or `intensity_range` is of the wrong kind.
         ValueError: `batch_size` is not an integer of at least 1, or `intensity_range`
-            no `IntensityRange`.
+            bounds no range.
     """
     if not isinstance(network, FixMatch):
         raise TypeError(
@@ -67,7 +67,7 @@ def predict_files(
         )
     paths = [validation.check_path("files", file) for file in files]
     batch_size = validation.check_integer("batch_size", batch_size, 1)
-    check_intensity_range(intensity_range)
+    check_known_range(intensity_range)
     return _predict(network, paths, batch_size, intensity_range)
 
 

@@ -18,10 +18,7 @@ from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.memory import is_out_of_memory
 from kdfixmatch_keras.checks.paths import FILE_SUFFIXES
 from kdfixmatch_keras.fixmatch import OBSOLETE_ARGUMENTS
-from kdfixmatch_keras.sources.intensity import (
-    IntensityRange,
-    check_intensity_range,
-)
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.storage.files import standing, written_aside
 from kdfixmatch_keras.storage.integrity import DAMAGED, MAX_EXPANSION, check_expansion
 from kdfixmatch_keras.trusted.trusted_set import TrustedSet
@@ -312,7 +309,6 @@ def _model_of(cls: Any, settings: dict[str, Any]) -> Any:
     intensities = settings.get("intensity_range")
     if intensities is not None:
         model.intensity_range = IntensityRange(*intensities)
-        check_intensity_range(model.intensity_range)
     model.history = settings["history"]
     return model
 

@@ -201,6 +201,10 @@ class FolderSource(ImageSource):
 
     def _read(self, indices: npt.NDArray[np.int64]) -> Images:
         if self._cache is not None:
+            if self._deep and self.intensity_range is None:
+                # What is kept of those is not theirs before their range is known.
+                deep = indices[np.isin(indices, self._deep)]
+                self._raise_if_any({self.files[index]: NO_RANGE for index in deep})
             cached: Images = self._cache[indices]
             return cached
         files = [self.files[index] for index in indices]
@@ -219,6 +223,9 @@ class FolderSource(ImageSource):
             # Of this source, which others may read.
             other._cache = self._cache.copy()
         other._fill()
+        if self.intensity_range is None:
+            # Handed over: another range would change it once more.
+            self._cache = None
         return other
 
     def _fill(self) -> None:

@@ -9,7 +9,7 @@ from kdfixmatch_keras.checks import array_validation
 from kdfixmatch_keras.sources.intensity import (
     IntensityRange,
     Survey,
-    check_intensity_range,
+    check_known_range,
 )
 from kdfixmatch_keras.sources.pixels import Images
 
@@ -122,10 +122,10 @@ class ImageSource(abc.ABC):
             A source of its own, or this one where nothing changes.
 
         Raises:
-            ValueError: `intensity_range` is no `IntensityRange`, or an image cannot be
-                brought to it.
+            TypeError: `intensity_range` is neither an `IntensityRange` nor None.
+            ValueError: It bounds no range, or an image cannot be brought to it.
         """
-        check_intensity_range(intensity_range)
+        check_known_range(intensity_range)
         return self._in_range(intensity_range)
 
     def _in_range(self, intensity_range: IntensityRange | None) -> "ImageSource":

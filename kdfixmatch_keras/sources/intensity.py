@@ -230,16 +230,45 @@ def check_intensity_range(value: Any) -> None:
     """Checks an argument `intensity_range` of a source.
 
     Raises:
-        ValueError: It is neither an `IntensityRange`, nor None, `"auto"` or `"later"`.
+        TypeError: It is neither an `IntensityRange`, nor None or a string.
+        ValueError: It is a string but `"auto"` or `"later"`, or bounds no range.
     """
-    if value is None or value in (AUTO, LATER):
-        return
-    if not isinstance(value, IntensityRange) or not _is_range(value.low, value.high):
+    if not isinstance(value, str):
+        check_known_range(value, "'auto', None or the IntensityRange of a model")
+    elif value not in (AUTO, LATER):
         raise ValueError(
-            "`intensity_range` must be 'auto', None or the IntensityRange of a model, "
-            "two integers of which 0 <= low < high <= 65535. Received: "
-            f"intensity_range={value!r}"
+            "`intensity_range` must be 'auto', None or the IntensityRange of a model. "
+            f"Received: intensity_range={value!r}"
         )
+
+
+def check_known_range(
+    value: Any, kinds: str = "None or the IntensityRange of a model"
+) -> IntensityRange | None:
+    """Checks an argument `intensity_range` where nothing is left to be found.
+
+    Args:
+        value: What was passed.
+        kinds: What the argument can be, for messages.
+
+    Returns:
+        `value`.
+
+    Raises:
+        TypeError: It is neither an `IntensityRange` nor None.
+        ValueError: It bounds no range.
+    """
+    if value is None:
+        return None
+    wanted = (
+        f"`intensity_range` must be {kinds}, two integers of which 0 <= low < high <= "
+        f"65535. Received: intensity_range={value!r}"
+    )
+    if not isinstance(value, IntensityRange):
+        raise TypeError(f"{wanted}. Make one: `sources.IntensityRange(low, high)`.")
+    if not _is_range(value.low, value.high):
+        raise ValueError(wanted)
+    return value
 
 
 def _is_range(low: Any, high: Any) -> bool:

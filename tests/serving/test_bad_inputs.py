@@ -9,6 +9,7 @@ from kdfixmatch_keras.serving import (
     prediction,
     saving,
 )
+from kdfixmatch_keras.sources import IntensityRange
 from tests.bad_inputs import (
     CLASSES,
     LABELS,
@@ -84,8 +85,20 @@ ROWS = [
         lambda g: export.export_network(
             g.model.inner.teacher, CLASSES, g.here / "new", intensity_range=(0, 4095)
         ),
+        TypeError,
+        "`intensity_range` must be None or the IntensityRange of a model",
+    ),
+    (
+        "KDFixMatch",
+        lambda g: setattr(new_model(), "intensity_range", (0, 4095)),
+        TypeError,
+        "Received: intensity_range=(0, 4095). Make one: `sources.IntensityRange(low, ",
+    ),
+    (
+        "KDFixMatch",
+        lambda g: setattr(new_model(), "intensity_range", IntensityRange(4095, 0)),
         ValueError,
-        "`intensity_range` must be 'auto', None or the IntensityRange of a model",
+        "Received: intensity_range=IntensityRange(low=4095, high=0)",
     ),
     (
         "KDFixMatch.save",
@@ -192,10 +205,10 @@ ROWS = [
     (
         "file_prediction.predict_files",
         lambda g: file_prediction.predict_files(
-            g.model.inner, [], intensity_range="auto more"
+            g.model.inner, [], intensity_range="later"
         ),
-        ValueError,
-        "Received: intensity_range='auto more'",
+        TypeError,
+        "Received: intensity_range='later'",
     ),
     (
         "prediction.ImageBatches",

@@ -211,7 +211,7 @@ ROWS = [
     (
         "sources.FolderSource",
         lambda g: sources.FolderSource(g.here / "unlabeled", intensity_range=(0, 4095)),
-        ValueError,
+        TypeError,
         "`intensity_range` must be 'auto', None or the IntensityRange of a model, two "
         "integers of which 0 <= low < high <= 65535. Received: intensity_range=(0, "
         "4095)",
@@ -233,8 +233,21 @@ ROWS = [
     (
         "ImageSource.in_range",
         lambda g: array_source().in_range(4095),
+        TypeError,
+        "`intensity_range` must be None or the IntensityRange of a model, two integers",
+    ),
+    (
+        "ImageSource.in_range",
+        lambda g: array_source().in_range("auto"),
+        TypeError,
+        "Received: intensity_range='auto'",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: sources.labeled_source((IMAGES, LABELS), intensity_range="never"),
         ValueError,
-        "`intensity_range` must be 'auto', None or the IntensityRange of a model",
+        "`intensity_range` must be 'auto', None or the IntensityRange of a model. "
+        "Received: intensity_range='never'",
     ),
     (
         "sources.FolderSource",

@@ -214,6 +214,50 @@ def test_a_camera_of_few_bits_beside_one_of_16(tmp_path, bits, left):
     assert open_data(folders[0], str(tmp_path / "dark" / "x")).intensity_range == FULL
 
 
+def folders_of(tmp_path, labeled, unlabeled):
+    """A folder of two classes and one without, with intensities up to a value."""
+    for name in ("x", "y"):
+        save(tmp_path / "lab" / name / "a.png", random(labeled, (24, 24, 1)))
+        save(tmp_path / "unl" / f"{name}.png", random(unlabeled, (24, 24, 1)))
+    return str(tmp_path / "lab"), str(tmp_path / "unl")
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+@pytest.mark.parametrize("given", ["labeled", "unlabeled"])
+def test_a_range_that_one_was_opened_with_is_that_of_all(tmp_path, given, cache_bytes):
+    labeled, unlabeled = folders_of(tmp_path, 4095, 2047)
+    intensities = IntensityRange(0, 8191)
+    if given == "labeled":
+        labeled = labeled_source(labeled, intensity_range=intensities)
+        unlabeled = FolderSource(unlabeled, cache_bytes=cache_bytes)
+    else:
+        unlabeled = FolderSource(
+            unlabeled, intensity_range=intensities, cache_bytes=cache_bytes
+        )
+    data = open_data(labeled, unlabeled)
+    assert data.labeled.images.intensity_range == intensities
+    assert data.unlabeled.intensity_range == intensities
+    assert data.labeled.images[[0]].max() == 4095 >> 5
+    assert data.unlabeled[[0]].max() == 2047 >> 5
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_a_range_that_others_lie_beyond(tmp_path, cache_bytes):
+    labeled, unlabeled = folders_of(tmp_path, 65535, 4095)
+    opened = FolderSource(
+        unlabeled, intensity_range=IntensityRange(0, 4095), cache_bytes=cache_bytes
+    )
+    with pytest.raises(ValueError, match="`labeled` must .*opened with, 0 to 4,095.*9"):
+        open_data(labeled, opened)
+
+
+def test_two_ranges_that_some_were_opened_with(tmp_path):
+    labeled, unlabeled = folders_of(tmp_path, 4095, 4095)
+    opened = unlabeled_source(unlabeled, intensity_range=IntensityRange(0, 4095))
+    with pytest.raises(ValueError, match="`labeled` with 0 to 65,535, `unlabeled` wi"):
+        open_data(labeled_source(labeled, intensity_range=FULL), opened)
+
+
 def test_a_data_set_of_folders_shares_a_scale(tmp_path):
     for name, high in (("train/x", 500), ("train/y", 900), ("test/x", 4000)):
         save(tmp_path / name / "0.png", random(high))
@@ -244,6 +288,27 @@ def test_a_source_keeps_its_pixels_when_another_is_made_of_it(tmp_path):
     assert source.in_range(source.intensity_range) is source
     plain = ArraySource(np.zeros((2, 4, 4, 3), np.uint8))
     assert plain.in_range(FULL) is plain and plain.in_range(None) is plain
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_a_source_without_a_range_yet(tmp_path, cache_bytes):
+    """Its deep images cannot be read; two that are made of it are not one another."""
+    pixels = random(1000)
+    save(tmp_path / "a.png", pixels)
+    Image.new("L", (9, 8), 200).save(tmp_path / "b.png")
+    source = FolderSource(tmp_path, intensity_range=LATER, cache_bytes=cache_bytes)
+    for whole in (source, SubsetSource(source, [1, 0])):
+        deep = whole.names.index("a.png")
+        with pytest.raises(
+            ValueError, match=r"1 that cannot be read: .*a\.png \(16-bi"
+        ):
+            whole[[deep]]
+        assert (whole[[1 - deep]] == 200).all()
+    found = [source.in_range(IntensityRange(0, high)) for high in (1023, 4095)]
+    for other, shift in zip(found, (2, 4), strict=True):
+        np.testing.assert_array_equal(other[[0]][0], pixels >> shift)
+    with pytest.raises(ValueError, match=r"a\.png \(16-bit pixels"):
+        source[[0, 1]]
 
 
 @pytest.mark.parametrize("read_once", [False, True])
