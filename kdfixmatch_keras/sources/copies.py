@@ -20,6 +20,10 @@ _CHUNK, _BYTES = 256, 16
 _known: weakref.WeakKeyDictionary[FolderSource, npt.NDArray[np.bytes_]]
 _known = weakref.WeakKeyDictionary()
 
+# Labels of the images of which it has been told that they contradict each other.
+_told: weakref.WeakKeyDictionary[ImageSource, npt.NDArray[np.int32]]
+_told = weakref.WeakKeyDictionary()
+
 
 def find_copies(
     test: LabeledImages, labeled: LabeledImages, argument: str
@@ -91,6 +95,8 @@ def without_copies(
 def warn_of_contradictions(labeled: LabeledImages, argument: str) -> None:
     """Looks for images of equal pixels that are labeled as several classes.
 
+    It is told once of each source, by whoever opened it: trainings open it again.
+
     Args:
         labeled: Labeled images.
         argument: Name that the caller knows them by.
@@ -98,6 +104,9 @@ def warn_of_contradictions(labeled: LabeledImages, argument: str) -> None:
     Warns:
         UserWarning: There are some.
     """
+    told = _told.get(labeled.images)
+    if told is not None and np.array_equal(told, labeled.labels):
+        return
     first: dict[bytes, int] = {}
     pairs = []
     for row, found in enumerate(_fingerprints(labeled.images).tolist()):
@@ -119,6 +128,7 @@ def warn_of_contradictions(labeled: LabeledImages, argument: str) -> None:
         UserWarning,
         stacklevel=3,
     )
+    _told[labeled.images] = labeled.labels.copy()
 
 
 def _fingerprints(source: ImageSource) -> npt.NDArray[np.bytes_]:

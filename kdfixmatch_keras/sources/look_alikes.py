@@ -1,6 +1,7 @@
 """Images for test that look like labeled ones, as copies in another format do."""
 
 import warnings
+import weakref
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,18 @@ _SIDE, _MAX_DIFFERENCE, _MIN_CONTRAST = 8, 2.0, 10.0
 _LUMA = (0.299, 0.587, 0.114)
 _CHUNK = 256
 
+# Images for test of which it has been told, and the labeled ones that they look like.
+_told: weakref.WeakKeyDictionary[ImageSource, weakref.ref[ImageSource]]
+_told = weakref.WeakKeyDictionary()
+
 
 def warn_of_look_alikes(
     test: LabeledImages, labeled: LabeledImages, argument: str
 ) -> None:
     """Looks for images for test that differ from a labeled one by their coding alone.
 
-    They can be other frames of one scene as well, and are not left out.
+    They can be other frames of one scene as well, and are not left out. It is told once
+    of two sources, by whoever opened them: trainings open them again.
 
     Args:
         test: Images for test, without those whose pixels are those of labeled ones.
@@ -32,6 +38,9 @@ def warn_of_look_alikes(
     Warns:
         UserWarning: There are some.
     """
+    told = _told.get(test.images)
+    if told is not None and told() is labeled.images:
+        return
     known = _thumbnails(labeled.images)
     known = known[known.std(axis=1) >= _MIN_CONTRAST]
     found: list[int] = []
@@ -51,6 +60,7 @@ def warn_of_look_alikes(
         UserWarning,
         stacklevel=3,
     )
+    _told[test.images] = weakref.ref(labeled.images)
 
 
 def _thumbnails(

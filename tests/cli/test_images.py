@@ -51,6 +51,26 @@ def test_the_order_of_classes_is_said(tmp_path, names, words):
     assert words in "\n".join(said(tmp_path))
 
 
+def test_what_was_told_is_not_told_again_by_the_trainings(tmp_path):
+    """Under names of arguments, which nobody typed."""
+    write(tmp_path / "labeled" / "cat", 4, 0)
+    write(tmp_path / "labeled" / "dog", 4, 1)
+    write(tmp_path / "unlabeled", 3, 2)
+    write(tmp_path / "test" / "cat", 3, 3)
+    write(tmp_path / "test" / "dog", 3, 4)
+    file = tmp_path / "labeled" / "cat" / "0-0.png"
+    shutil.copy(file, tmp_path / "labeled" / "dog" / "same.png")
+    pixels = np.asarray(Image.open(file)) ^ 1
+    Image.fromarray(pixels).save(tmp_path / "test" / "cat" / "alike.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images = opened(tmp_path)
+        for _ in range(2):
+            open_data(images.labeled, images.unlabeled, images.test, (8, 8))
+    starts = [str(warning.message).split(" ", 1)[0] for warning in caught]
+    assert starts == ["`--labeled`", "`--test`"]
+
+
 def copy(folder, count):
     """Copies of labeled images among those for test, under other names."""
     for number in range(count):

@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from kdfixmatch_keras.sources import (
     SubsetSource,
     labeled_source,
 )
-from kdfixmatch_keras.sources.copies import without_copies
+from kdfixmatch_keras.sources.copies import warn_of_contradictions, without_copies
 from kdfixmatch_keras.training.data import open_data
 
 CLASSES = ["cat", "dog"]
@@ -163,6 +164,26 @@ def test_images_with_two_labels_are_told(tmp_path):
         open_data(write(tmp_path / "b", images), noise(3, 1))
 
 
+def test_contradictions_are_told_once_of_a_source():
+    """A command opens the images of several trainings, and tells what it found."""
+    images = noise(6, 0)
+    images[5] = images[0]
+    source = labeled(images)
+    with pytest.warns(UserWarning, match="`--labeled` should label an image once"):
+        warn_of_contradictions(source, "--labeled")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_data(source, noise(3, 1))
+    # Of other labels, nothing was told; nor where the warning was an error.
+    other = replace(source, labels=1 - source.labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="image 5 as cat"):
+            open_data(other, noise(3, 1))
+    with pytest.warns(UserWarning, match="`labeled` should label an image once"):
+        open_data(other, noise(3, 1))
+
+
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_links_from_class_to_class_are_refused(tmp_path, is_folder):
     folder = write(tmp_path / "a", noise(6, 0))
@@ -207,3 +228,7 @@ def test_copies_in_another_format_or_size_are_told(tmp_path, change):
     else:
         (words,) = said
         assert "1 of 7 that look like labeled ones, such as cat/copy.jpg." in words
+        # Once, of what is opened again.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            open_data(data.labeled, data.unlabeled, data.validation)
