@@ -35,6 +35,7 @@ class ArraySource(ImageSource):
 
     Attributes:
         images: View of the array given, of shape (N, H, W, 1 or 3).
+        has_fourth: Whether a fourth channel, which is more than opaque, was dropped.
 
     Raises:
         TypeError: If `images` is not a NumPy array.
@@ -54,14 +55,14 @@ class ArraySource(ImageSource):
         size = check_image_size(image_size)
         channels = check_channels(channels)
         self.images = _channels_last(images, channels, argument)
-        self._has_fourth = images.ndim == 4 and _has_fourth(images)
+        self.has_fourth = images.ndim == 4 and says_something(_some(images))
         height, width, own_channels = self.images.shape[1:]
         super().__init__((*(size or (height, width)), channels or own_channels))
 
     @property
     def notes(self) -> list[str]:
         """Whether a fourth channel, which is more than opaque, is dropped."""
-        if not self._has_fourth:
+        if not self.has_fourth:
             return []
         return ["they have 4 channels, the first 3 are read as red, green and blue"]
 
@@ -118,10 +119,16 @@ def _channels_last(
     return images[..., :3]
 
 
-def _has_fourth(images: Images) -> bool:
-    """Whether the fourth channel of some images says something."""
+def _some(images: Images) -> Images:
+    """Some of the images, which are read."""
     rows = np.linspace(0, len(images) - 1, min(len(images), _LOOKED_AT)).astype(int)
-    return bool((images[rows, ..., 3:] != _OPAQUE).any())
+    found: Images = images[rows]
+    return found
+
+
+def says_something(images: Images) -> bool:
+    """Whether the fourth channel of images, if there is one, is not all opaque."""
+    return bool((images[..., 3:] != _OPAQUE).any())
 
 
 def _check_several(shape: tuple[int, ...], channels: int | None, argument: str) -> None:

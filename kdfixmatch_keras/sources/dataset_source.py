@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.sources.array_source import says_something
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.labels import integer_labels
 from kdfixmatch_keras.sources.pixel_ranges import code_of_map, not_uint8
@@ -54,9 +55,10 @@ def spool_dataset(
 
     Args:
         dataset: `tf.data.Dataset` of uint8 images of shape (h, w, c), or batches of
-            them, (b, h, w, c), with c 1, 3 or 4, whose alpha is dropped. If
-            `labeled`, of `(image, label)` tuples. Elements can also be dicts with
-            the keys "image" and "label", as TFDS gives them; others are ignored.
+            them, (b, h, w, c), with c 1, 3 or 4, whose alpha is dropped, and noted
+            where it is not opaque. If `labeled`, of `(image, label)` tuples. Elements
+            can also be dicts with the keys "image" and "label", as TFDS gives them;
+            others are ignored.
         labeled: Whether to read labels.
         image_size: `(height, width)` that images are resized to. `None`: all must
             have one size.
@@ -94,14 +96,17 @@ def spool_dataset(
     spool = Spool(memory_bytes, endless)
     reading = Reading(spool, length, argument)
     shape: tuple[int, int, int] | None = None
+    has_fourth = False
     elements = iter(dataset)
     try:
         for element in elements:
             image, label = _image_and_label(element, labeled)
-            images = _as_batch(np.asarray(image), spool.num_images, argument, spec)
+            whole = _as_batch(np.asarray(image), spool.num_images, argument, spec)
+            images = whole[..., :3]
             if images.dtype != np.uint8:
                 more = _some_images(elements, labeled)
                 raise not_uint8([images, *more], argument, spec)
+            has_fourth = has_fourth or says_something(whole)
             if len(images):
                 if shape is None:
                     shape = (*(size or images.shape[1:3]), channels or images.shape[3])
@@ -115,6 +120,7 @@ def spool_dataset(
                 f"`{argument}` must hold at least one image. Received: an empty dataset"
             )
         source = spool.finish(shape, argument)
+        source.has_fourth = has_fourth
     except BaseException:
         spool.discard()
         raise
@@ -189,7 +195,7 @@ def _image_and_label(element: Any, labeled: bool) -> tuple[Any, Any]:
 
 
 def _as_batch(images: npt.NDArray[Any], start: int, argument: str, spec: Any) -> Images:
-    """Checks the shape of one element and views it as (b, h, w, 1 or 3)."""
+    """Checks the shape of one element and views it as (b, h, w, 1, 3 or 4)."""
     shape = images.shape
     if images.ndim == 3:
         images = images[np.newaxis]
@@ -210,7 +216,7 @@ def _as_batch(images: npt.NDArray[Any], start: int, argument: str, spec: Any) ->
             f"batches (b, h, w, c), with 1, 3 or 4 channels. Received: shape={shape} "
             f"at image {start}. {remedy}."
         )
-    return images[..., :3]
+    return images
 
 
 def _check_alike(

@@ -12,7 +12,6 @@ from typing import IO
 import numpy as np
 
 from kdfixmatch_keras.sources.array_source import ArraySource
-from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.storage.files import writing
 
@@ -54,7 +53,7 @@ class Spool:
         if self.num_bytes > self._memory_bytes:
             self._flush()
 
-    def finish(self, shape: tuple[int, int, int], argument: str) -> ImageSource:
+    def finish(self, shape: tuple[int, int, int], argument: str) -> ArraySource:
         """The images as a source."""
         if self._file is None:
             images = np.concatenate(self._chunks)

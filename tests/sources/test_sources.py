@@ -875,6 +875,23 @@ class TestDataset:
         source = unlabeled_source(dataset, channels=channels)
         np.testing.assert_array_equal(read_all(source), expected)
 
+    @pytest.mark.parametrize("size", [None, (6, 5)])
+    @pytest.mark.parametrize("batch", [None, 2])
+    @pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
+    def test_a_fourth_channel_is_told(self, images, memory_bytes, batch, size):
+        """As that of an array, if only the last image is not opaque."""
+        import tensorflow as tf
+
+        rgba = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
+        found = []
+        for last in (255, 254):
+            rgba[-1, -1, -1, 3] = last
+            dataset = tf.data.Dataset.from_tensor_slices((rgba, range(len(rgba))))
+            dataset = dataset if batch is None else dataset.batch(batch)
+            source, _ = spool_dataset(dataset, True, size, memory_bytes=memory_bytes)
+            found.append(source.notes)
+        assert found == [[], ArraySource(rgba).notes] and found[1]
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
