@@ -249,6 +249,11 @@ def seeded(seed: int | None) -> Iterator[None]:
         random.setstate(state)
 
 
+def backbone_of(network: keras.Model) -> keras.Model:
+    """What comes before the embedding of a network that `build_network` made."""
+    return keras.Model(network.input, network.get_layer("embedding").input)
+
+
 def check_student(student: Any, policy: str | None = None) -> None:
     """Checks that a model is as `build_network` makes it, and can be a student.
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kdfixmatch_keras.backbones.build import (
+    backbone_of,
     check_backbone,
     check_same_data,
     check_same_weights,
@@ -60,11 +61,8 @@ def check_given_outer(
         check_same_weights(
             "outer", found, inner, "finetune='head' trains on features of its backbone"
         )
-        backbones = [
-            keras.Model(model.input, model.get_layer("embedding").input)
-            for model in (found, inner)
-        ]
-        if not all(map(np.array_equal, *(model.get_weights() for model in backbones))):
+        weights = [backbone_of(model).get_weights() for model in (found, inner)]
+        if not all(map(np.array_equal, *weights)):
             raise ValueError(
                 "`outer` must have the backbone of this network, frozen as it was, "
                 "where finetune='head'. Received: one of other weights"

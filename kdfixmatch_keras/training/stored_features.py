@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kdfixmatch_keras.backbones.build import backbone_of
 from kdfixmatch_keras.backbones.weights import set_weights
 from kdfixmatch_keras.backend.own_objects import copied_layer
 from kdfixmatch_keras.checks import validation
@@ -107,7 +108,7 @@ class _Views(keras.Model):
 
     def __init__(self, network: FixMatch) -> None:
         super().__init__(name="views")
-        self.features = _backbone_of(network.student)
+        self.features = backbone_of(network.student)
         self.network = network
 
     def call(self, images: Any) -> Any:
@@ -119,11 +120,6 @@ class _Views(keras.Model):
         dimensions = features.shape[-1]
         by_view = ops.reshape(features, (VIEWS, -1, dimensions))
         return ops.transpose(by_view, (1, 0, 2))
-
-
-def _backbone_of(model: keras.Model) -> keras.Model:
-    """What of a student or teacher comes before the embedding."""
-    return keras.Model(model.input, model.get_layer("embedding").input)
 
 
 class FeatureStore:
@@ -188,7 +184,7 @@ class FeatureStore:
         which a part may be random, becomes that of the features.
         """
         for model in (network.student, network.teacher):
-            set_weights(_backbone_of(model), self._backbone)
+            set_weights(backbone_of(model), self._backbone)
         names = [layer.name for layer in network.student.layers]
         views = keras.Input((VIEWS, len(self.low), 1), dtype="uint8", name="views")
         x = FrontFeatures(
