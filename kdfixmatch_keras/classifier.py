@@ -20,6 +20,7 @@ from kdfixmatch_keras.backbones.precision import (
 from kdfixmatch_keras.backend import devices, processes
 from kdfixmatch_keras.backend.own_objects import copied_layer
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import expand_user
 from kdfixmatch_keras.fixmatch import TEACHERS, FixMatch
 from kdfixmatch_keras.serving import export, prediction
 from kdfixmatch_keras.sources import (
@@ -29,7 +30,6 @@ from kdfixmatch_keras.sources import (
     labeled_source,
     unlabeled_source,
 )
-from kdfixmatch_keras.sources.image_files import expand_user
 from kdfixmatch_keras.sources.intensity import IntensityRange, check_known_range
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
 from kdfixmatch_keras.training import callbacks, session

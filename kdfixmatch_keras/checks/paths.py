@@ -27,6 +27,11 @@ FILE_SUFFIXES = (
 _NO_TABLES = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".parquet", ".html", ".tsv")
 
 
+def expand_user(path: str | os.PathLike[str]) -> Path:
+    """Replaces `~` by the home directory, and leaves that of nobody as it is."""
+    return Path(os.path.expanduser(os.fspath(path)))
+
+
 def local_path(name: str, value: str | os.PathLike[str]) -> Path:
     """The path of a file or folder of this machine, `~` being the home directory.
 
@@ -39,7 +44,7 @@ def local_path(name: str, value: str | os.PathLike[str]) -> Path:
     text = os.fspath(value)
     address = _ADDRESS.match(text)
     if address is None:
-        return Path(os.path.expanduser(text))
+        return expand_user(text)
     scheme, rest = address[1].lower(), text[address.end() :]
     shown = f"{address[1]}://{rest}"
     if scheme in _MOUNTED:

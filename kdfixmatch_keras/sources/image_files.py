@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdfixmatch_keras.checks.paths import expand_user
 from kdfixmatch_keras.sources.file_kinds import (
     is_of_a_file_server,
     is_read,
@@ -46,14 +47,6 @@ def check_folder(folder: PathLike, argument: str) -> Path:
             f"{argument}={str(folder)!r}. Rename it."
         )
     return path
-
-
-def expand_user(path: PathLike) -> Path:
-    """Replaces `~` by the home directory, and leaves that of nobody as it is."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def printable(file: PathLike) -> str:

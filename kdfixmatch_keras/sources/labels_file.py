@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kdfixmatch_keras.checks import validation
+from kdfixmatch_keras.checks.paths import expand_user
 from kdfixmatch_keras.sources import labels_file_hints
 from kdfixmatch_keras.sources.brightness import check_bright
 from kdfixmatch_keras.sources.class_numbers import numbered
@@ -17,7 +18,6 @@ from kdfixmatch_keras.sources.folder_source import ON_ERROR, FolderSource
 from kdfixmatch_keras.sources.image_files import (
     PathLike,
     check_folder,
-    expand_user,
     printable,
     search_folder,
 )

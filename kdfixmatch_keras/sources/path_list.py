@@ -8,7 +8,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from kdfixmatch_keras.sources.image_files import PathLike, expand_user
+from kdfixmatch_keras.checks.paths import expand_user
+from kdfixmatch_keras.sources.image_files import PathLike
 
 
 def are_paths(data: Any) -> TypeGuard[Sequence[PathLike]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kdfixmatch_keras.backend import processes
+from kdfixmatch_keras.checks.paths import expand_user
 from kdfixmatch_keras.sources import (
     ImageSource,
     LabeledImages,
@@ -14,7 +15,6 @@ from kdfixmatch_keras.sources import (
     unlabeled_source,
 )
 from kdfixmatch_keras.sources.copies import warn_of_contradictions, without_copies
-from kdfixmatch_keras.sources.image_files import expand_user
 from kdfixmatch_keras.sources.intensity import LATER, IntensityRange
 from kdfixmatch_keras.sources.look_alikes import warn_of_look_alikes
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
