@@ -75,7 +75,7 @@ $(VENV)-torch/installed: BACKEND := "torch==2.13.0" --editable ".[torch,pretrain
 $(VENV)-jax/installed: BACKEND := --editable ".[jax,pretrained,dev]"
 # KerasHub and what it needs but for TensorFlow, for which it asks.
 $(VENV)-torch/installed $(VENV)-jax/installed: HUB := keras-hub
-$(INSTALLED): BACKEND := --editable ".[all,hub,dev]"
+$(INSTALLED): BACKEND := --editable ".[all,hub,solar-cells,dev]"
 
 $(VENV)-lowest/installed: pyproject.toml
 	$(PYTHON) -m venv $(@D)

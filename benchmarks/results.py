@@ -169,7 +169,14 @@ def text_of(cells: Cells, aligned: bool = False) -> str:
         differences=differences,
         aligned=aligned,
         timed=all("milliseconds" in cell for cell in cells),
+        unbalanced=any(map(_is_unbalanced, cells)),
     )
+
+
+def _is_unbalanced(cell: Cell) -> bool:
+    """Whether recalls weigh much else than images, as with rare classes."""
+    balanced = cell.get("balanced_accuracy", cell["accuracy"])
+    return bool(abs(cell["accuracy"] - balanced) > 0.02)
 
 
 def _shown(shares: list[float], seeds: int) -> str:

@@ -8,7 +8,7 @@ with them.
 """
 
 from arguments import parse_arguments
-from report import report
+from tell import tell
 
 from kdfixmatch_keras import KDFixMatch, datasets
 
@@ -42,7 +42,7 @@ def main() -> None:
         epochs=options.epochs,
         steps_per_epoch=options.steps_per_epoch,
     )
-    report(model, data, options.output)
+    tell(model, data, options.output)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 python examples/digits.py --output demo_output
 
-trains a supervised network, then KD-FixMatch, whose outer network is trained half as
-long; prints a table, draws the run, exports a SavedModel, loads it again and predicts.
-The test images take no part in training.
+trains a supervised network, then KD-FixMatch; prints a table, draws the run, exports a
+SavedModel, loads it again and predicts. The test images take no part in training.
 """
 
 import shutil
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from arguments import parse_arguments
-from report import tell_trusted_set
+from tell import tell_trusted_set
 
 from kdfixmatch_keras import KDFixMatch, baselines, datasets
 from kdfixmatch_keras.plots import plot_run
@@ -60,6 +59,7 @@ def main() -> None:
     plot_run(model, figure, accuracies=accuracies, true_labels=data.unlabeled_labels)
     export_and_reload(model, data.test, saved_model)
     print(f"Wrote {figure} and {saved_model}")
+    print("Next, pretrained networks and real photographs: examples/solar_cells.py")
 
 
 def export_and_reload(model: KDFixMatch, test: Any, path: Path) -> None:

@@ -10,7 +10,7 @@ calls validation are the test.
 """
 
 from arguments import parse_arguments
-from report import report
+from tell import tell
 
 from kdfixmatch_keras import KDFixMatch, datasets
 
@@ -46,7 +46,7 @@ def main() -> None:
         epochs=options.epochs,
         steps_per_epoch=options.steps_per_epoch,
     )
-    report(model, data, options.output)
+    tell(model, data, options.output)
 
 
 if __name__ == "__main__":

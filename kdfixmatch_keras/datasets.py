@@ -1,7 +1,8 @@
 """Named data sets, split for learning from a few labels.
 
-`load` reads the digits of scikit-learn, a data set of TensorFlow Datasets or folders of
-image files, and draws which training images keep their label.
+`load` reads the digits of scikit-learn, the solar cells of the package elpv-dataset, a
+data set of TensorFlow Datasets or folders of image files, and draws which training
+images keep their label.
 """
 
 import os
@@ -27,9 +28,10 @@ from kdfixmatch_keras.sources.intensity import LATER
 from kdfixmatch_keras.sources.labels import check_classes, integer_labels
 from kdfixmatch_keras.sources.one_range import in_one_range
 
-NAMES = ("digits", "cifar10", "cifar100", "svhn", "food101")
+NAMES = ("digits", "solar_cells", "cifar10", "cifar100", "svhn", "food101")
 
-NUM_TEST_DIGITS = 500
+# Of the digits and of the solar cells, which come without a split.
+NUM_TEST = 500
 
 # Name in TensorFlow Datasets, and its splits for training and for test.
 _TENSORFLOW_DATASETS = {
@@ -89,7 +91,13 @@ def load(
     """Reads a data set and draws which of its training images are labeled.
 
     `"digits"` comes with scikit-learn: 8 x 8 pixels, the same 500 for test whatever
-    the seed. The others come from TensorFlow Datasets, which downloads them once:
+    the seed. `"solar_cells"` are 2,223 photographs of 300 x 300 pixels, electricity
+    made visible, of cells that their inspectors called functional or defective without
+    a doubt (two thirds are functional), the same 500 for test; the package
+    elpv-dataset has them, under CC-BY-NC-SA-4.0 (Buerhop-Lutz et al., 2018, "A
+    benchmark for visual identification of defective solar cells in
+    electroluminescence imagery").
+    The others come from TensorFlow Datasets, which downloads them once:
     `"cifar10"`, `"cifar100"`, `"svhn"` (without its extra images) and `"food101"`,
     whose validation images are the test.
 
@@ -114,7 +122,7 @@ def load(
         The images, and which are labeled.
 
     Raises:
-        ImportError: TensorFlow Datasets is needed and missing.
+        ImportError: TensorFlow Datasets or elpv-dataset is needed and missing.
         RuntimeError: TensorFlow Datasets could not download or read the data set.
         TypeError: `name` is no string, or `data_dir` no path.
         ValueError: An argument is not as above, or images are not usable.
@@ -227,7 +235,8 @@ def _read(
     validation.check_choice(
         "name", name, NAMES, "any name for own images in a `data_dir`"
     )
-    return _read_digits(image_size)
+    read = _solar_cells if name == "solar_cells" else _digits
+    return _split(*read(), image_size)
 
 
 def _image_folders(data_dir: Path) -> tuple[Path, Path] | None:
@@ -286,23 +295,45 @@ def _read_folders(
     return train, test
 
 
-def _read_digits(
-    image_size: tuple[int, int] | None,
-) -> tuple[LabeledImages, LabeledImages]:
+def _digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], list[str]]:
+    """Images, labels and class names."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    labels = digits.target.astype(np.int32)
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    return images, digits.target.astype(np.int32), [str(i) for i in range(10)]
+
+
+def _solar_cells() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], list[str]]:
+    """Images, labels and class names, without the cells that inspectors doubted."""
+    try:
+        from elpv_dataset.utils import load_dataset
+    except ImportError as error:
+        raise ImportError(
+            "The data set solar_cells needs the package elpv-dataset: "
+            "pip install 'kdfixmatch-keras[solar-cells]'"
+        ) from error
+    images, defective, _ = load_dataset()
+    sure = (defective == 0) | (defective == 1)
+    labels = (defective[sure] == 0).astype(np.int32)
+    return images[sure], labels, ["defective", "functional"]
+
+
+def _split(
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int32],
+    class_names: list[str],
+    image_size: tuple[int, int] | None,
+) -> tuple[LabeledImages, LabeledImages]:
+    """The training and the test images of gray ones that come without a split."""
     # Not the seed of `load`: the test images must be the same for every draw.
     order = np.random.default_rng(0).permutation(len(images))
-    test, train = order[:NUM_TEST_DIGITS], order[NUM_TEST_DIGITS:]
 
     def part(indices: npt.NDArray[np.int64]) -> LabeledImages:
-        source = ArraySource(images[indices], image_size)
-        return LabeledImages(source, labels[indices], [str(i) for i in range(10)])
+        source = ArraySource(images[indices][..., np.newaxis], image_size)
+        return LabeledImages(source, labels[indices], class_names)
 
-    return part(train), part(test)
+    return part(order[NUM_TEST:]), part(order[:NUM_TEST])
 
 
 def _read_tensorflow_dataset(

@@ -1,7 +1,9 @@
 """Named data sets: what is drawn, what is read, and in which order."""
 
 import sys
+from pathlib import Path
 
+import elpv_dataset
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +125,34 @@ class TestDigits:
     def test_unknown_name(self):
         with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
             datasets.load("cifar-10", 250)
+
+
+class TestSolarCells:
+    def test_pixels_and_classes_are_those_of_the_package(self):
+        data = datasets.load("solar_cells", 20)
+        assert data.unlabeled.image_shape == (300, 300, 1)
+        assert np.bincount(data.labeled.labels).tolist() == [10, 10]
+        found = {
+            bytes(source[[index]]): data.class_names[label]
+            for source, labels in (
+                (data.unlabeled, data.unlabeled_labels),
+                (data.test.images, data.test.labels),
+            )
+            for index, label in enumerate(labels)
+        }
+        folder = Path(elpv_dataset.__file__).parent / "data"
+        written = (folder / "labels.csv").read_text()
+        lines = [line.split() for line in written.splitlines()]
+        classes = {"0.0": "functional", "1.0": "defective"}
+        assert len(found) == sum(share in classes for _, share, _ in lines)
+        for name, share, _ in lines[::50]:
+            with Image.open(folder / name) as image:
+                assert found.get(image.tobytes()) == classes.get(share)
+
+    def test_without_the_package(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "elpv_dataset.utils", None)
+        with pytest.raises(ImportError, match=r"kdfixmatch-keras\[solar-cells\]"):
+            datasets.load("solar_cells", 20)
 
 
 @pytest.fixture

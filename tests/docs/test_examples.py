@@ -37,6 +37,7 @@ def run(tmp_path, monkeypatch, capsys):
         with Image.open(output / "run.png") as figure:
             figure.load()
         assert (output / "saved_model" / "saved_model.pb").is_file()
+        assert (output / "report.html").is_file() == (name != "digits")
         return capsys.readouterr().out
 
     return run
@@ -68,6 +69,23 @@ def test_digits(run, without_tracing):
     check_trusted_set(printed)
     difference = re.search(r"difference to the live model: (\S+)", printed)
     assert float(difference[1]) < 1e-5
+
+
+def test_solar_cells(run, without_tracing, monkeypatch):
+    # Loading the photographs takes as long as all of the rest.
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (600, 16, 16), np.uint8)
+    shares = generator.choice([0.0, 1 / 3, 1.0], 600, p=[0.45, 0.05, 0.5])
+    monkeypatch.setattr(
+        "elpv_dataset.utils.load_dataset", lambda: (images, shares, None)
+    )
+    printed = run("solar_cells", "--image-size", "16", *TINY)
+    sure = int((shares != 1 / 3).sum())
+    assert f"{sure - 500} solar cells, 20 of them labeled, and 500 for" in printed
+    assert "CC-BY-NC-SA-4.0" in printed
+    for method in ("linear probe", "labels alone", "KD-FixMatch"):
+        assert re.search(rf"^  {method} +\d+\.\d +\d+\.\d$", printed, re.MULTILINE)
+    check_accuracies(printed)
 
 
 @pytest.mark.parametrize(

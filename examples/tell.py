@@ -3,12 +3,19 @@
 import shutil
 from pathlib import Path
 
-from kdfixmatch_keras import KDFixMatch, datasets
+from kdfixmatch_keras import KDFixMatch, baselines, datasets, report
 from kdfixmatch_keras.plots import plot_run
 
 
-def report(model: KDFixMatch, data: datasets.SemiSupervisedData, output: Path) -> None:
-    """Prints the accuracies, draws the run and exports the inner network."""
+def tell(
+    model: KDFixMatch,
+    data: datasets.SemiSupervisedData,
+    output: Path,
+    *,
+    probe: baselines.LinearProbe | None = None,
+    supervised: baselines.Supervised | None = None,
+) -> None:
+    """Prints the accuracies, draws and reports the run, exports the inner network."""
     for stage in ("outer", "inner"):
         accuracy = model.history[stage]["val_accuracy"][-1]
         print(f"Test accuracy of the {stage} network: {accuracy:.1%}")
@@ -17,7 +24,11 @@ def report(model: KDFixMatch, data: datasets.SemiSupervisedData, output: Path) -
     plot_run(model, figure, true_labels=data.unlabeled_labels)
     shutil.rmtree(saved_model, ignore_errors=True)
     model.export(saved_model)
-    print(f"Wrote {figure} and {saved_model}")
+    page = output / "report.html"
+    images = data.labeled, data.unlabeled, data.test
+    contents = report.collect(model, *images, probe=probe, supervised=supervised)
+    report.write(contents, page)
+    print(f"Wrote {figure}, {saved_model} and {page}, which a browser shows")
 
 
 def tell_trusted_set(model: KDFixMatch, data: datasets.SemiSupervisedData) -> None:
