@@ -32,6 +32,7 @@ PUBLIC = (
     "serving.prediction",
     "serving.saving",
     "sources",
+    "suggestion",
     "targets.distribution_alignment",
     "thresholds",
     "training.batches",
