@@ -341,6 +341,84 @@ def train(
     train(options)
 
 
+@_command("kdfixmatch suggest --unlabeled photos --count 24 --output to_label.csv")
+def suggest(
+    *,
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Folder that `train` wrote, whose networks are asked. By default a "
+            "pretrained network.",
+            show_default=False,
+        ),
+    ] = None,
+    unlabeled: Annotated[
+        Path | None,
+        _option(
+            "Folder of images to choose from, flat or nested. By default that of RUN.",
+            IMAGES,
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        _option(
+            "CSV file with the columns file,label of the images that are labeled, "
+            "relative to --unlabeled. By default that of RUN.",
+            IMAGES,
+            show_default=False,
+        ),
+    ] = None,
+    labeled: Annotated[
+        Path | None,
+        _option(
+            "Folder with one sub-folder of labeled images for each class. By default "
+            "that of RUN.",
+            IMAGES,
+            show_default=False,
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        _option(
+            "Folder of test images, which are not suggested, and their copies neither. "
+            "By default that of RUN.",
+            IMAGES,
+            show_default=False,
+        ),
+    ] = None,
+    on_error: OnError = "raise",
+    count: Annotated[int, _option("How many images to suggest.", min=1)] = 24,
+    output: Annotated[Path, _option("CSV file to write.")] = Path("to_label.csv"),
+    strategy: Annotated[
+        str,
+        _option(
+            "typical (many others resemble them), doubtful (for the classifier), mixed "
+            "(from typical to doubtful as labels grow) or random."
+        ),
+    ] = "mixed",
+    backbone: Annotated[
+        str,
+        _option(
+            "Without RUN, the pretrained network; see `train`.",
+            NETWORK,
+        ),
+    ] = "auto",
+    weights: Annotated[
+        str, _option("imagenet, or the path of a weights file.", NETWORK)
+    ] = "imagenet",
+    seed: Annotated[int, _option("Integer that fixes the choice.", min=0)] = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List which images to label next; writes file, reason, guess and confidence."""
+    options = dict(locals())
+    from kdfixmatch_cli.suggest import suggest
+
+    suggest(options)
+
+
 @_command("kdfixmatch predict run photos/new 'more/*.jpg' --output predictions.csv")
 def predict(
     *,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from kdfixmatch_keras.sources.folder_source import FolderSource
 from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.sources.resolve import LabeledImages
 from kdfixmatch_keras.sources.subset_source import SubsetSource
 
@@ -131,21 +132,25 @@ def warn_of_contradictions(labeled: LabeledImages, argument: str) -> None:
     _told[labeled.images] = labeled.labels.copy()
 
 
+def digests(images: Images) -> npt.NDArray[np.bytes_]:
+    """Digests of the pixels of images, uint8 `(n, H, W, C)`."""
+    found = [
+        hashlib.blake2b(image.tobytes(), digest_size=_BYTES).hexdigest()
+        for image in images
+    ]
+    # As text: NumPy drops zeros at the end of bytes.
+    return np.array(found, f"S{2 * _BYTES}")
+
+
 def _fingerprints(source: ImageSource) -> npt.NDArray[np.bytes_]:
     """Digests of the pixels of each image."""
     whole = source.source if isinstance(source, SubsetSource) else source
     if isinstance(whole, FolderSource) and whole in _known:
         known = _known[whole]
         return known[source.indices] if isinstance(source, SubsetSource) else known
-    digests = []
-    for start in range(0, len(source), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(source)))
-        digests += [
-            hashlib.blake2b(image.tobytes(), digest_size=_BYTES).hexdigest()
-            for image in source[rows]
-        ]
-    # As text: NumPy drops zeros at the end of bytes.
-    found = np.array(digests, f"S{2 * _BYTES}")
+    starts = range(0, len(source), _CHUNK)
+    parts = (np.arange(start, min(start + _CHUNK, len(source))) for start in starts)
+    found = np.concatenate([digests(source[rows]) for rows in parts])
     if isinstance(source, FolderSource):
         _known[source] = found
     return found

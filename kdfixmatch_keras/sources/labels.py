@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 # In lower case; the others are what pandas writes where nothing is known.
 WITHOUT_LABEL = frozenset(("unlabeled", "unlabelled", "nan", "<na>", "nat"))
+# The label of an image that somebody has looked at and that is of none of the classes.
+NONE_OF_THESE = "none of these"
 
 
 def integer_labels(
@@ -229,6 +231,18 @@ def check_spelling(
             f"`{argument}` must spell each label in one way. Received: "
             f"{show(names[other])}{places[other]} and {show(name)}{places[index]}{end}"
         )
+
+
+def is_none_of_these(name: str) -> bool:
+    """Whether a label is `NONE_OF_THESE`, whatever its case, spaces and hyphens."""
+    looks = _looks_of(name).casefold()
+    # Pc: underscores; Pd: hyphens and dashes.
+    letters = (
+        char
+        for char in looks
+        if not char.isspace() and unicodedata.category(char) not in ("Pc", "Pd")
+    )
+    return "".join(letters) == NONE_OF_THESE.replace(" ", "")
 
 
 def twin_of(name: str, names: Iterable[str]) -> str | None:

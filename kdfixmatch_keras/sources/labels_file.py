@@ -24,10 +24,12 @@ from kdfixmatch_keras.sources.image_files import (
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.intensity import LATER
 from kdfixmatch_keras.sources.labels import (
+    NONE_OF_THESE,
     WITHOUT_LABEL,
     check_class_name,
     check_no_class_empty,
     check_spelling,
+    is_none_of_these,
 )
 from kdfixmatch_keras.sources.one_range import in_one_range
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
@@ -87,9 +89,8 @@ def split_folder(
     folder = validation.check_path(folder_argument, folder)
     labels_file = validation.check_path(file_argument, labels_file)
     root = check_folder(folder, folder_argument)
-    files, labels = read_labels_file(
-        labels_file, root, allow_single=allow_single, argument=file_argument
-    )
+    files, labels = read_labels_file(labels_file, root, file_argument)
+    _check_classes(files, labels, labels_file, allow_single, file_argument)
     named = {file.resolve() for file in files}
     found = search_folder(root)
     others = [file for file in found.files if file.resolve() not in named]
@@ -128,22 +129,18 @@ def split_folder(
 
 
 def read_labels_file(
-    path: PathLike,
-    folder: Path,
-    *,
-    allow_single: bool = False,
-    argument: str = "labels_file",
+    path: PathLike, folder: Path, argument: str = "labels_file"
 ) -> tuple[list[Path], list[str]]:
-    """Reads and checks a file of labels; opens no image.
+    """Reads a file of labels, which can be none yet; opens no image.
 
     Args:
         path: CSV file in UTF-8 with the columns file,label.
         folder: Folder that relative paths start from.
-        allow_single: Whether a label may be used once.
         argument: Name that error messages give to `path`.
 
     Returns:
-        Paths of the labeled images, in the order of the lines, and their labels.
+        Paths of the labeled images, in the order of the lines, and their labels;
+        `NONE_OF_THESE` in that spelling.
 
     Raises:
         ValueError: If the file is not as described. The message names the line.
@@ -187,7 +184,8 @@ def read_labels_file(
                     )
                 line_of[identity] = reader.line_num
                 files.append(file)
-                labels.append(label)
+                # In one spelling of the many that are the same.
+                labels.append(NONE_OF_THESE if is_none_of_these(label) else label)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"`{argument}` must be a CSV file in UTF-8. Received: {str(path)!r} "
@@ -200,7 +198,7 @@ def read_labels_file(
             f"`{argument}` must be a CSV file. Received: {str(path)!r} ({error} in "
             f"line {reader.line_num})" + (f". {cause}" if cause else "")
         ) from error
-    _check_labels(files, labels, path, allow_single, argument)
+    check_spelling(labels, [f" for {file}" for file in files], argument, f" in {path}")
     return files, labels
 
 
@@ -245,16 +243,20 @@ def _check_row(
     return file, label
 
 
-def _check_labels(
-    files: list[Path], labels: list[str], path: Path, allow_single: bool, argument: str
+def _check_classes(
+    files: list[Path],
+    labels: list[str],
+    path: PathLike,
+    allow_single: bool,
+    argument: str,
 ) -> None:
+    """Checks that labels are those of classes, enough to train on."""
     counts = Counter(labels)
     if len(counts) < 2:
         raise ValueError(
             f"`{argument}` must name images of at least two classes. Received: "
             f"{len(files)} line(s) with {len(counts)} label(s) in {path}"
         )
-    check_spelling(labels, [f" for {file}" for file in files], argument, f" in {path}")
     single = [label for label, count in counts.items() if count == 1]
     if single and not allow_single:
         label = single[0]

@@ -2,12 +2,14 @@
 
 import warnings
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
 # Images are compared as thumbnails of this many pixels a side, in gray levels: what
@@ -41,14 +43,10 @@ def warn_of_look_alikes(
     told = _told.get(test.images)
     if told is not None and told() is labeled.images:
         return
-    known = _thumbnails(labeled.images)
-    known = known[known.std(axis=1) >= _MIN_CONTRAST]
+    known = np.concatenate([thumbnails(part) for _, part in _parts(labeled.images)])
     found: list[int] = []
-    for start in range(0, len(test.images), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(test.images)))
-        own = _thumbnails(test.images, rows)
-        nearest = _mean_squares(own, known).min(axis=1, initial=np.inf)
-        found += rows[nearest <= _MAX_DIFFERENCE**2].tolist()
+    for rows, part in _parts(test.images):
+        found += rows[look_like(thumbnails(part), known)].tolist()
     if not found:
         return
     names = test.images.names
@@ -63,15 +61,36 @@ def warn_of_look_alikes(
     _told[test.images] = weakref.ref(labeled.images)
 
 
-def _thumbnails(
-    source: ImageSource, rows: npt.NDArray[np.int64] | None = None
-) -> npt.NDArray[np.float32]:
-    """Small gray copies of images, float32 of shape (n, 64)."""
-    if rows is not None:
-        return np.stack([_thumbnail(image) for image in source[rows]])
-    starts = range(0, len(source), _CHUNK)
-    parts = (np.arange(start, min(start + _CHUNK, len(source))) for start in starts)
-    return np.concatenate([_thumbnails(source, part) for part in parts])
+def look_like(
+    own: npt.NDArray[np.float32], known: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Which images look like one of others.
+
+    Args:
+        own: Thumbnails of n images; see `thumbnails`.
+        known: Those of the others.
+
+    Returns:
+        bool `(n,)`.
+    """
+    known = known[known.std(axis=1) >= _MIN_CONTRAST]
+    found = np.zeros(len(own), np.bool_)
+    for start in range(0, len(own), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        nearest = _mean_squares(own[part], known).min(axis=1, initial=np.inf)
+        found[part] = nearest <= _MAX_DIFFERENCE**2
+    return found
+
+
+def thumbnails(images: Images) -> npt.NDArray[np.float32]:
+    """Small gray copies, float32 `(n, 64)`, of images, uint8 `(n, H, W, C)`."""
+    return np.stack([_thumbnail(image) for image in images])
+
+
+def _parts(source: ImageSource) -> Iterator[tuple[npt.NDArray[np.int64], Images]]:
+    for start in range(0, len(source), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(source)))
+        yield rows, source[rows]
 
 
 def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

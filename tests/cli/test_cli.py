@@ -34,7 +34,16 @@ from kdfixmatch_keras.storage.files import held
 from kdfixmatch_keras.training.watch import remedy_for_few_targets
 from tests.untraced import untraced
 
-COMMANDS = ("train", "predict", "evaluate", "export", "report", "trusted", "demo")
+COMMANDS = (
+    "train",
+    "suggest",
+    "predict",
+    "evaluate",
+    "export",
+    "report",
+    "trusted",
+    "demo",
+)
 NAMES = ["grün", "rot dunkel", "blue"]
 COLORS = {"grün": (60, 200, 60), "rot dunkel": (200, 60, 60), "blue": (60, 60, 200)}
 
