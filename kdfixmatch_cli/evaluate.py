@@ -16,6 +16,7 @@ from kdfixmatch_keras.report.metrics import evaluate_predictions
 from kdfixmatch_keras.report.run_folder import RunFolder, to_json
 from kdfixmatch_keras.sources import labeled_source
 from kdfixmatch_keras.sources.folder_source import ON_ERROR
+from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 
 # A larger matrix fits no terminal.
 MAX_MATRIX = 12
@@ -40,6 +41,11 @@ def evaluate(run: Path, data: Path, on_error: str, as_json: bool) -> None:
     if skipped:
         named = listed(f"{file} ({reason})" for file, reason in skipped.items())
         say(f"Warning: left out {len(skipped):,} unreadable files: {named}")
+    if labeled.none_of_these is not None:
+        say(
+            f"Note: left out {len(labeled.none_of_these):,} images, as {NONE_OF_THESE} "
+            "is no class"
+        )
     for note in labeled.images.notes:
         say(f"Note: {note}")
     results = evaluate_predictions(

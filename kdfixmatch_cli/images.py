@@ -22,8 +22,10 @@ from kdfixmatch_keras.sources.copies import (
     find_copies,
     warn_of_contradictions,
     without,
+    without_none_of_these,
 )
 from kdfixmatch_keras.sources.intensity import LATER
+from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 from kdfixmatch_keras.sources.look_alikes import warn_of_look_alikes
 from kdfixmatch_keras.training.data import TrainingData, check_apart, in_one_range
 
@@ -95,6 +97,8 @@ class Images:
             "labeled_per_class": dict(zip(names, counts.tolist(), strict=True)),
             "unlabeled": len(self.unlabeled),
             "test": None if self.test is None else len(self.test.images),
+            "none_of_these": _count(self.labeled),
+            "test_none_of_these": 0 if self.test is None else _count(self.test),
             "copies": self.copies,
             "image_shape": [height, width, channels],
             "file_sizes": [min(sizes, key=math.prod), max(sizes, key=math.prod)]
@@ -106,6 +110,10 @@ class Images:
                 name: source.notes for name, source in self._sources_by_set().items()
             },
         }
+
+
+def _count(labeled: LabeledImages) -> int:
+    return 0 if labeled.none_of_these is None else len(labeled.none_of_these)
 
 
 def skipped_files(source: ImageSource) -> dict[Path, str]:
@@ -191,7 +199,8 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
         TrainingData(labeled_images, unlabeled, test),
         ("--labeled" if labels is None else "--labels", "--unlabeled", "--test"),
     )
-    labeled_images, unlabeled, test = data.labeled, data.unlabeled, data.validation
+    labeled_images, test = data.labeled, data.validation
+    unlabeled = without_none_of_these(data.unlabeled, labeled_images, "--unlabeled")
     warn_of_contradictions(
         labeled_images, "--labeled" if labels is None else "--labels"
     )
@@ -262,6 +271,14 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
         f"Labels of {len(per_class)} classes{_order(per_class)}: "
         + ", ".join(f"{name} {count}" for name, count in per_class.items()),
     ]
+    none = {"labeled": "none_of_these", "for test": "test_none_of_these"}
+    for name, key in none.items():
+        # Of a run from before there were any, nothing is said.
+        if facts.get(key):
+            lines.append(
+                f"Left out of those {name}, as {NONE_OF_THESE} is no class: "
+                f"{facts[key]:,}"
+            )
     if facts["copies"]:
         lines.append(
             f"Left out of the test, as their content is that of labeled images: "

@@ -7,7 +7,7 @@ images keep their label.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,7 @@ def load(
             SubsetSource(train.images, indices),
             train.labels[indices],
             train.class_names,
+            train.none_of_these,
         ),
         unlabeled=train.images,
         unlabeled_labels=train.labels,
@@ -291,7 +292,7 @@ def _read_folders(
         f"data_dir/{test_folder.name}": test.images,
     }
     parts = zip((train, test), in_one_range(sources), strict=True)
-    train, test = (replace(part, images=images) for part, images in parts)
+    train, test = (part.with_images(images) for part, images in parts)
     return train, test
 
 

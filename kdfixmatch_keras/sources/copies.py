@@ -3,12 +3,14 @@
 import hashlib
 import warnings
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.sources.folder_source import FolderSource
 from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.sources.resolve import LabeledImages
 from kdfixmatch_keras.sources.subset_source import SubsetSource
@@ -61,9 +63,35 @@ def without(images: LabeledImages, rows: npt.NDArray[np.int64]) -> LabeledImages
     if len(rows) == 0:
         return images
     kept = np.setdiff1d(np.arange(len(images.images)), rows)
-    return LabeledImages(
-        SubsetSource(images.images, kept), images.labels[kept], images.class_names
+    return replace(
+        images, images=SubsetSource(images.images, kept), labels=images.labels[kept]
     )
+
+
+def without_none_of_these(
+    unlabeled: ImageSource, labeled: LabeledImages, argument: str
+) -> ImageSource:
+    """Unlabeled images but for those that are known to be of no class.
+
+    Args:
+        unlabeled: Unlabeled images.
+        labeled: Labeled images, of the same shape.
+        argument: Name that the caller knows `unlabeled` by.
+
+    Raises:
+        ValueError: None would be left.
+    """
+    if labeled.none_of_these is None:
+        return unlabeled
+    is_none = np.isin(_fingerprints(unlabeled), _fingerprints(labeled.none_of_these))
+    if not is_none.any():
+        return unlabeled
+    if is_none.all():
+        raise ValueError(
+            f"`{argument}` must hold images that are not labeled {NONE_OF_THESE!r}. "
+            f"Received: {len(unlabeled):,}, all of them such"
+        )
+    return SubsetSource(unlabeled, np.flatnonzero(~is_none))
 
 
 def without_copies(

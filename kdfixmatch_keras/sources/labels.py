@@ -93,6 +93,13 @@ def _problem(array: npt.NDArray[Any], class_names: Sequence[str] | None) -> str:
         if class_names is not None:
             # Of some of the classes, or in another order, they would be others.
             code = "[class_names.index(name) for name in y]"
+        such = [name for name in array.ravel().tolist() if _is_text_of_none(name)]
+        if such:
+            return (
+                f"dtype={array.dtype} with {such[0]!r}, which is no class. Pass "
+                "`LabeledImages(source, numbers, class_names)` of "
+                f"kdfixmatch_keras.sources, the last class name being {NONE_OF_THESE!r}"
+            )
         return f"dtype={array.dtype}. Number class names with `{code}`."
     return f"dtype={array.dtype}"
 
@@ -243,6 +250,12 @@ def is_none_of_these(name: str) -> bool:
         if not char.isspace() and unicodedata.category(char) not in ("Pc", "Pd")
     )
     return "".join(letters) == NONE_OF_THESE.replace(" ", "")
+
+
+def _is_text_of_none(value: Any) -> bool:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return isinstance(value, str) and is_none_of_these(value)
 
 
 def twin_of(name: str, names: Iterable[str]) -> str | None:

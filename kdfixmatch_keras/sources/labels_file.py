@@ -33,7 +33,7 @@ from kdfixmatch_keras.sources.labels import (
 )
 from kdfixmatch_keras.sources.one_range import in_one_range
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
-from kdfixmatch_keras.sources.resolve import LabeledImages
+from kdfixmatch_keras.sources.resolve import LabeledImages, put_apart
 
 COLUMNS = ["file", "label"]
 
@@ -57,7 +57,8 @@ def split_folder(
     The file has the columns file,label in UTF-8. Its files are paths relative to
     `folder`, or absolute, in which `~` is a plain character; the classes are its labels
     in sorted order, integers being sorted as such. Blank lines are left out. Whatever
-    it does not name is unlabeled.
+    it does not name is unlabeled. Those of the label `none of these`, whatever its
+    case, spaces and hyphens, are neither: they are of no class.
 
     Example:
         >>> labeled, unlabeled = split_folder("photos", "labels.csv", (96, 96))
@@ -74,7 +75,7 @@ def split_folder(
         file_argument: Name that error messages give to `labels_file`.
 
     Returns:
-        The labeled images and the unlabeled ones.
+        The labeled images, those of no class apart, and the unlabeled ones.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -119,13 +120,14 @@ def split_folder(
     unlabeled.passed_over = found.passed_over
     check_bright(images, file_argument)
     check_bright(unlabeled, folder_argument)
-    class_names = numbered(set(labels), file_argument)
-    number = {name: index for index, name in enumerate(class_names)}
+    class_names = numbered({*labels} - {NONE_OF_THESE}, file_argument)
+    names = [*class_names, *({NONE_OF_THESE} & {*labels})]
+    number = {name: index for index, name in enumerate(names)}
     label_of = dict(zip(files, labels, strict=True))
     kept = [number[label_of[file]] for file in images.files]
     check_no_class_empty(kept, class_names, file_argument)
     one, other = in_one_range({file_argument: images, folder_argument: unlabeled})
-    return LabeledImages(one, np.array(kept, np.int32), class_names), other
+    return put_apart(one, np.array(kept), names, file_argument), other
 
 
 def read_labels_file(
@@ -251,11 +253,13 @@ def _check_classes(
     argument: str,
 ) -> None:
     """Checks that labels are those of classes, enough to train on."""
-    counts = Counter(labels)
+    counts = Counter(label for label in labels if label != NONE_OF_THESE)
     if len(counts) < 2:
+        others = len(labels) - counts.total()
         raise ValueError(
             f"`{argument}` must name images of at least two classes. Received: "
             f"{len(files)} line(s) with {len(counts)} label(s) in {path}"
+            + (f", and {others} of {NONE_OF_THESE!r}, which is no class" * bool(others))
         )
     single = [label for label, count in counts.items() if count == 1]
     if single and not allow_single:

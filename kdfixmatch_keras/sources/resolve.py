@@ -32,16 +32,19 @@ from kdfixmatch_keras.sources.intensity import (
     check_intensity_range,
 )
 from kdfixmatch_keras.sources.labels import (
+    NONE_OF_THESE,
     WITHOUT_LABEL,
     check_class_name,
     check_classes,
     check_no_class_empty,
     check_spelling,
     integer_labels,
+    is_none_of_these,
     twin_of,
 )
 from kdfixmatch_keras.sources.path_list import are_paths, expanded, kept_rows
 from kdfixmatch_keras.sources.pixels import check_channels, check_image_size
+from kdfixmatch_keras.sources.subset_source import SubsetSource
 
 # Names of the parts of a data set, of which a folder has several in place of classes.
 _PARTS = {"labeled", "labelled", "test", "train", "training", "unlabeled", "unlabelled"}
@@ -55,12 +58,73 @@ class LabeledImages:
     Attributes:
         images: Source of n images.
         labels: int32 array of shape (n,), each in [0, K).
-        class_names: The K classes' names, in the order of their numbers.
+        class_names: The K classes' names, in the order of their numbers. As an argument
+            of `labeled_source` or of `fit` it can have `"none of these"` behind them,
+            the reserved name of what is of no class: such images are put apart.
+        none_of_these: Images that were looked at and are of none of the classes, or
+            None. They take no part in a training.
     """
 
     images: ImageSource
     labels: npt.NDArray[np.int32]
     class_names: list[str]
+    none_of_these: ImageSource | None = None
+
+    def with_images(self, images: ImageSource) -> "LabeledImages":
+        """The same labels of other images, such as these in another range.
+
+        Args:
+            images: The images, in the same order. Where they and those of no class are
+                subsets of one source, the latter are taken from that of `images`.
+        """
+        none = self.none_of_these
+        if (
+            isinstance(none, SubsetSource)
+            and isinstance(images, SubsetSource)
+            and isinstance(self.images, SubsetSource)
+            and none.source is self.images.source
+        ):
+            none = SubsetSource(images.source, none.indices)
+        return replace(self, images=images, none_of_these=none)
+
+
+def put_apart(
+    images: ImageSource,
+    labels: npt.NDArray[Any],
+    class_names: list[str],
+    argument: str,
+) -> LabeledImages:
+    """Labeled images, and apart from them those that are of none of the classes.
+
+    Args:
+        images: Source of n images.
+        labels: Integers of shape (n,), numbers of class names.
+        class_names: Names, the last of which can be `"none of these"`.
+        argument: Name that the caller knows the labeled data by.
+
+    Raises:
+        ValueError: That name is not the last, so that without it others would change
+            their numbers.
+    """
+    labels = labels.astype(np.int32)
+    reserved = [i for i, name in enumerate(class_names) if is_none_of_these(name)]
+    if not reserved:
+        return LabeledImages(images, labels, class_names)
+    num_classes = len(class_names) - 1
+    if reserved != [num_classes]:
+        raise ValueError(
+            f"`{argument}` must have {NONE_OF_THESE!r} once, as the last of its class "
+            "names: it is reserved for images of no class, and without it those behind "
+            f"it would change their numbers. Received: class_names={class_names}"
+        )
+    is_none = labels == num_classes
+    rows = np.arange(len(labels))
+    return LabeledImages(
+        SubsetSource(images, rows[~is_none]),
+        labels[~is_none],
+        class_names[:-1],
+        SubsetSource(images, rows[is_none]) if is_none.any() else None,
+    )
 
 
 def labeled_source(
@@ -127,7 +191,7 @@ def labeled_source(
     if isinstance(data, LabeledImages):
         given = _checked_labeled_images(data, image_size, channels, names, argument)
         scaled = _in_range(given.images, intensity_range)
-        return given if scaled is given.images else replace(given, images=scaled)
+        return given if scaled is given.images else given.with_images(scaled)
     images: ImageSource
     if is_dataset(data):
         images, labels = spool_dataset(
@@ -157,7 +221,7 @@ def labeled_source(
         )
     names = _numbered_classes(labels, names, argument)
     check_bright(images, argument)
-    return LabeledImages(images, labels.astype(np.int32), names)
+    return put_apart(images, labels, names, argument)
 
 
 def unlabeled_source(
@@ -248,6 +312,8 @@ def _checked_labeled_images(
     own_names = validation.check_names(
         f"{argument}.class_names", data.class_names, distinct=True
     )
+    if any(map(is_none_of_these, own_names)):
+        return _without_none(data, image_size, channels, class_names, argument)
     if class_names is not None and own_names != class_names:
         raise ValueError(
             f"`{argument}` must have the classes {class_names}. Received: "
@@ -273,6 +339,31 @@ def _checked_labeled_images(
     return data
 
 
+def _without_none(
+    data: LabeledImages,
+    image_size: Sequence[int] | None,
+    channels: int | None,
+    class_names: list[str] | None,
+    argument: str,
+) -> LabeledImages:
+    """What a user has put together, with those of no class apart, checked."""
+    labels = integer_labels(data.labels, argument)
+    _check_as_many(len(data.images), labels, argument)
+    check_classes(labels, list(data.class_names), argument)
+    if data.none_of_these is not None:
+        raise ValueError(
+            f"`{argument}` must have its images of no class in one place. Received: "
+            f"LabeledImages with `none_of_these` and with a class {NONE_OF_THESE!r}"
+        )
+    apart = put_apart(data.images, labels, list(data.class_names), argument)
+    if len(apart.images) == 0:
+        raise ValueError(
+            f"`{argument}` must hold images of at least two classes. Received: "
+            f"{len(labels)} images, all of them {NONE_OF_THESE!r}, which is no class"
+        )
+    return _checked_labeled_images(apart, image_size, channels, class_names, argument)
+
+
 def _labeled_files(
     paths: Sequence[PathLike],
     labels: Any,
@@ -292,7 +383,7 @@ def _labeled_files(
     if class_names is None:
         check_no_class_empty(labels.tolist(), names, argument)
     check_bright(images, argument)
-    return LabeledImages(images, labels.astype(np.int32), names)
+    return put_apart(images, labels, names, argument)
 
 
 def _numbered_classes(
@@ -346,6 +437,13 @@ def _labeled_folder(
         if entry.is_dir() and not is_passed_over(entry.name)
     )
     found = search_folder(folder)
+    reserved = [name for name in classes if is_none_of_these(name)]
+    classes = [name for name in classes if name not in reserved]
+    if reserved and not classes:
+        raise ValueError(
+            f"`{argument}` must hold images of at least two classes. Received: "
+            f"{folder} with the sub-folder {reserved[0]} alone, which is no class"
+        )
     _check_folder_classes(folder, classes, found.files, class_names, argument)
     _check_one_class_each(folder, found.again, argument)
     classes = numbered(classes, argument)
@@ -357,6 +455,7 @@ def _labeled_folder(
             f"the one sub-folder {classes[0]}"
         )
     number = {name: index for index, name in enumerate(class_names)}
+    number |= dict.fromkeys(reserved, len(class_names))
 
     def labels_of(files: list[Path]) -> list[int]:
         labels = [number[file.relative_to(folder).parts[0]] for file in files]
@@ -369,8 +468,9 @@ def _labeled_folder(
     images = FolderSource(found.files, root=folder, argument=argument, **reading)
     images.passed_over = found.passed_over
     check_bright(images, argument)
-    labels = labels_of(images.files)
-    return LabeledImages(images, np.array(labels, dtype=np.int32), class_names)
+    labels = np.array(labels_of(images.files), np.int32)
+    names = [*class_names, *([NONE_OF_THESE] if reserved else [])]
+    return put_apart(images, labels, names, argument)
 
 
 def _check_one_class_each(

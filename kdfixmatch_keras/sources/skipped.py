@@ -5,6 +5,7 @@ import warnings
 from kdfixmatch_keras.sources.folder_source import FolderSource, listed
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.resolve import LabeledImages
+from kdfixmatch_keras.sources.subset_source import SubsetSource
 
 
 def warn_of_skipped(data: ImageSource | LabeledImages | None, argument: str) -> None:
@@ -18,6 +19,8 @@ def warn_of_skipped(data: ImageSource | LabeledImages | None, argument: str) -> 
         UserWarning: Some were.
     """
     source = data.images if isinstance(data, LabeledImages) else data
+    if isinstance(source, SubsetSource):
+        source = source.source
     if isinstance(source, FolderSource) and source.skipped:
         count = f"{len(source.skipped):,} file{'s' * (len(source.skipped) != 1)}"
         warnings.warn(

@@ -14,7 +14,11 @@ from kdfixmatch_keras.sources import (
     one_range,
     unlabeled_source,
 )
-from kdfixmatch_keras.sources.copies import warn_of_contradictions, without_copies
+from kdfixmatch_keras.sources.copies import (
+    warn_of_contradictions,
+    without_copies,
+    without_none_of_these,
+)
 from kdfixmatch_keras.sources.intensity import LATER, IntensityRange
 from kdfixmatch_keras.sources.look_alikes import warn_of_look_alikes
 from kdfixmatch_keras.sources.skipped import warn_of_skipped
@@ -25,8 +29,8 @@ class TrainingData:
     """The images of one `fit`, all of one shape.
 
     Attributes:
-        labeled: Labeled images.
-        unlabeled: Unlabeled images.
+        labeled: Labeled images, those of no class apart.
+        unlabeled: Unlabeled images, without what is labeled as of no class.
         validation: Labeled images to evaluate on after each epoch, without those whose
             pixels are those of `labeled` ones; or None.
     """
@@ -49,11 +53,15 @@ class TrainingData:
         sources = {"labeled": self.labeled.images, "unlabeled": self.unlabeled}
         if self.validation is not None:
             sources["validation"] = self.validation.images
-        return [
+        found = [
             f"{name.capitalize()} images: {note}"
             for name, source in sources.items()
             for note in source.notes
         ]
+        none = self.labeled.none_of_these
+        if none is not None:
+            found.append(f"Images of none of the classes, left out: {len(none):,}")
+        return found
 
     def __str__(self) -> str:
         """How many images there are."""
@@ -120,6 +128,10 @@ def open_data(
     data = in_one_range(
         TrainingData(labeled_images, unlabeled_images, validation_images)
     )
+    data = replace(
+        data,
+        unlabeled=without_none_of_these(data.unlabeled, data.labeled, "unlabeled"),
+    )
     warn_of_contradictions(data.labeled, "labeled")
     if data.validation is None:
         return data
@@ -147,9 +159,9 @@ def in_one_range(
     scaled = one_range.in_one_range(dict(zip(names, sources, strict=False)))
     labeled, unlabeled, *rest = scaled
     return TrainingData(
-        replace(data.labeled, images=labeled),
+        data.labeled.with_images(labeled),
         unlabeled,
-        replace(data.validation, images=rest[0]) if data.validation else None,
+        data.validation.with_images(rest[0]) if data.validation else None,
     )
 
 

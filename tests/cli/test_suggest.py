@@ -147,6 +147,7 @@ def trained(tmp_path_factory):
         write_squares(here / "test" / name, name, 3, 10 + number)
     shutil.copy(here / "test" / "red" / "red0.png", here / "pool" / "copy.png")
     rows = [f"{name}{number}.png,{name}\n" for name in COLORS for number in (0, 1)]
+    rows.append("green9.png,none of these\n")
     (here / "labels.csv").write_text("file,label\n" + "".join(rows))
     model = KDFixMatch(
         "small_cnn",
@@ -172,11 +173,11 @@ def trained(tmp_path_factory):
 def test_the_networks_of_a_run_are_asked(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said, rows = suggested(trained / "run", "--count", 12, "--strategy", "doubtful")
-    assert "Images: 31; 6 labeled; 9 for test" in said
+    assert "Images: 31; 7 labeled, 1 of them as none of these; 9 for test" in said
     labeled = {f"{name}{number}.png" for name in COLORS for number in (0, 1)}
     everything = {f"{name}{number}.png" for name in COLORS for number in range(10)}
     files = {row["file"] for row in rows}
-    assert len(files) == 12 and files <= everything - labeled
+    assert len(files) == 12 and files <= everything - labeled - {"green9.png"}
     predicted = RunFolder.open(trained / "run").load_model()
     by_file = {row["file"]: row for row in rows}
     files = [trained / "pool" / name for name in by_file]

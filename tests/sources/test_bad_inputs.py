@@ -18,7 +18,54 @@ from tests.bad_inputs import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted set:UserWarning")
 
+NO_CLASS = "none of these"
+
+
+def _of_no_class(class_names, labels, **more):
+    return sources.labeled_source(
+        sources.LabeledImages(array_source(), np.array(labels), class_names, **more)
+    )
+
+
 ROWS = [
+    (
+        "sources.labeled_source",
+        lambda g: _of_no_class(["a", NO_CLASS, "b"], [0, 1, 2] * 4),
+        ValueError,
+        "`labeled` must have 'none of these' once, as the last of its class names",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: _of_no_class(["a", "None_of_these", NO_CLASS], [0, 1, 2] * 4),
+        ValueError,
+        "must have 'none of these' once",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: _of_no_class(["a", "b", NO_CLASS], [2] * 12),
+        ValueError,
+        "Received: 12 images, all of them 'none of these', which is no class",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: _of_no_class(["a", NO_CLASS], [0, 1] * 6),
+        ValueError,
+        "must hold images of at least two classes. Received: LabeledImages of the",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: _of_no_class(
+            ["a", "b", NO_CLASS], [0, 1, 2] * 4, none_of_these=array_source()
+        ),
+        ValueError,
+        "must have its images of no class in one place.",
+    ),
+    (
+        "sources.labeled_source",
+        lambda g: sources.labeled_source((IMAGES, ["a", "b", "None-of-these"] * 4)),
+        ValueError,
+        "with 'None-of-these', which is no class. Pass `LabeledImages(source, numbers,",
+    ),
     (
         "sources.labeled_source",
         lambda g: sources.labeled_source((IMAGES, LABELS), class_names="abc"),

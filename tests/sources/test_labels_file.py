@@ -121,6 +121,10 @@ def test_a_link_to_a_labeled_image_is_not_unlabeled(photos):
         ("a.png,x\nb c.png,y\n", "Received: a.png,x.*no header: put file,label abo"),
         ("file,label\n", r"at least two classes.*0 line\(s\)"),
         ("file,label\na.png,x\ne.png,x\n", "at least two classes"),
+        (
+            "file,label\na.png,none of these\ne.png,None_of_these\n",
+            r"0 label\(s\) in .*, and 2 of 'none of these', which is no class",
+        ),
         (GOOD + "gone.png,ok\n", "'gone.png' in line 6 .*is not there"),
         # The cause, and what was meant.
         (GOOD + "A.PNG,ok\n", r"'A.PNG' in line 6 .* there\. Did you mean 'a\.png'\?"),
