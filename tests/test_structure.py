@@ -10,6 +10,8 @@ import kdfixmatch_keras
 PACKAGE = Path(kdfixmatch_keras.__file__).parent
 ROOT = PACKAGE.parent
 NAME = PACKAGE.name
+# Packages beside it.
+ABOVE = {"kdfixmatch_cli", "kdfixmatch_web"}
 
 
 def module_of(path):
@@ -58,7 +60,7 @@ def test_imports_point_downwards_in_the_picture_of_the_rooms():
         room: number for number, rooms in enumerate(picture()) for room in rooms
     }
     rooms = {room_of(module) for module in MODULES if not module.endswith("_version")}
-    assert rooms - {""} == floor_of.keys() - {"kdfixmatch_cli"}
+    assert rooms - {""} == floor_of.keys() - ABOVE
     upwards = [
         (module, other)
         for module, others in FILES.items()
@@ -71,8 +73,9 @@ def test_imports_point_downwards_in_the_picture_of_the_rooms():
     assert upwards == []
 
 
-def test_the_package_does_not_know_its_command_line():
-    assert not any("kdfixmatch_cli" in path.read_text() for path in MODULES.values())
+def test_the_package_does_not_know_its_command_line_nor_its_pages():
+    texts = {path: path.read_text(encoding="utf-8") for path in MODULES.values()}
+    assert not [path for path in texts for above in ABOVE if above in texts[path]]
 
 
 def test_few_files_lie_in_no_room():
@@ -88,6 +91,6 @@ def test_the_method_is_read_in_one_sitting():
 
 def test_tests_lie_in_folders_named_like_the_rooms():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    others = {"benchmarks", "cli", "docs"}
+    others = {"benchmarks", "cli", "docs", "web"}
     here = {path.parent.name for path in Path(__file__).parent.glob("*/test_*.py")}
     assert here == rooms | others
