@@ -56,7 +56,7 @@ test-lowest: $(VENV)-lowest/installed  ## The main job with the lowest versions 
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)-lowest/bin/python -m pytest -q -m smoke \
 		--override-ini filterwarnings=default tests/test_smoke.py
 
-browser:  ## Install Debian's Chromium, for the tests of the report; needs root
+browser:  ## Install Debian's Chromium, for the tests of pages; needs root
 	command -v chromium || \
 		(apt-get update && apt-get install -y --no-install-recommends chromium)
 

@@ -54,12 +54,14 @@ def _option(help: str, panel: str | None = None, **options: Any) -> Any:
     return typer.Option(help=help, rich_help_panel=panel, **options)
 
 
-def _command(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _command(
+    example: str, with_keras: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Makes a command of a function, with an example under its help."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         return app.command(epilog=f"{_BACKEND}\n\nExample: [bold]{example}[/bold]")(
-            reported(function)
+            reported(function, with_keras)
         )
 
     return register
@@ -524,6 +526,48 @@ def trusted(
     from kdfixmatch_cli.trusted import trusted
 
     trusted(run, output, quiet)
+
+
+@_command(
+    "kdfixmatch label --unlabeled photos/unlabeled --labels labels.csv",
+    with_keras=False,
+)
+def label(
+    *,
+    unlabeled: Annotated[
+        Path, _option("Folder of images, flat or nested.", show_default=False)
+    ],
+    labels: Annotated[
+        Path,
+        _option(
+            "CSV file with the columns file,label, which `train --labels` reads; it "
+            "need not exist. Not in --unlabeled.",
+            show_default=False,
+        ),
+    ],
+    host: Annotated[
+        str,
+        _option(
+            "Name or address of this machine to listen at. By default only this "
+            "machine reaches the page; with another, whoever learns its address can "
+            "see and label the images, and nothing that is sent is encrypted."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, _option("Port to listen at; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
+    browser: Annotated[
+        bool, _option("Whether to open the page in a browser where there is one.")
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Label images in a browser, on this machine alone.
+
+    Each label is in the file before the next image shows. Ctrl+C ends the page.
+    """
+    from kdfixmatch_cli.label import label
+
+    label(unlabeled, labels, host, port, browser)
 
 
 @_command("kdfixmatch demo --output demo_run")

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from kdfixmatch_cli.console import accept_all_characters
+from kdfixmatch_web.light_import import import_without_keras
 
 UNUSABLE, INTERRUPTED = 1, 130
 
@@ -45,16 +46,21 @@ _OPTIONS = {"run_dir": "output"}
 PATHS = ("run", "labeled", "labels", "unlabeled", "test", "data", "output")
 
 
-def reported(command: Callable[..., None]) -> Callable[..., None]:
+def reported(
+    command: Callable[..., None], with_keras: bool = True
+) -> Callable[..., None]:
     """Makes a command print its errors in a line, or with a traceback for `debug`.
 
     Args:
         command: Function with a boolean keyword argument `debug`.
+        with_keras: Whether it computes with Keras, whose import takes seconds.
     """
 
     @functools.wraps(command)
     def wrapper(**options: Any) -> None:
         accept_all_characters()
+        if not with_keras:
+            import_without_keras()
         if options["debug"]:
             command(**_with_local_paths(options))
             return
@@ -69,7 +75,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             # Of files that it could read; the others are named in an error.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
-                _import_silently()
+                _prepare(with_keras)
                 command(**_with_local_paths(options))
             except KeyboardInterrupt:
                 say("Interrupted.")
@@ -149,6 +155,16 @@ def _ending_as_if_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+def _prepare(with_keras: bool) -> None:
+    # Commands draw to files. A notebook sets a display for what it starts, which
+    # matplotlib may not find here.
+    os.environ["MPLBACKEND"] = "agg"
+    # Of files that it cannot read, of which the reason is told.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    if with_keras:
+        _import_silently()
+
+
 def _import_silently() -> None:
     """Imports Keras without what TensorFlow then writes about itself.
 
@@ -156,12 +172,7 @@ def _import_silently() -> None:
     for a GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Commands draw to files. A notebook sets a display for what it starts, which
-    # matplotlib may not find here.
-    os.environ["MPLBACKEND"] = "agg"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Of files that it cannot read, of which the reason is told.
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as nothing:

@@ -70,14 +70,23 @@ def pytest_terminal_summary(terminalreporter):
     count = sum(NO_CHROMIUM in str(report.longrepr) for report in skipped)
     if count:
         terminalreporter.write_line(
-            f"Skipped the {count} tests of the report in a browser: {NO_CHROMIUM}."
+            f"Skipped the {count} tests of pages in a browser: {NO_CHROMIUM}."
         )
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    """The path of the browser."""
-    return CHROMIUM
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, which talks to nobody of its own accord."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.in_browser import FLAGS
+
+    if CHROMIUM is None:
+        pytest.fail("There is no Chromium. `make browser` installs Debian's.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

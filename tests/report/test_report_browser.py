@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from kdfixmatch_keras import report
 from kdfixmatch_keras.sources import ImageSource, LabeledImages
+from tests.in_browser import DESK, PHONE, UNNAMED, accessibility_faults, widths
 from tests.report.test_report import HOSTILE, labeled_noise, train
 
 pytestmark = [
@@ -14,28 +13,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*trusted:UserWarning"),
 ]
 
-# Everything by which Chromium would talk to others of its own accord is off.
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PHONE, DESK = 390, 1280
-UNNAMED = """
-() => [
-    ...document.querySelectorAll("img:not([alt]), img[alt='']"),
-    ...document.querySelectorAll("svg[role=img]:not([aria-label])"),
-    ...document.querySelectorAll("svg[role=img][aria-label='']"),
-    ...document.querySelectorAll("svg:not([role=img]):not([aria-hidden=true])"),
-].map(element => element.outerHTML)
-"""
-WIDTHS = """
-() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]
-"""
 OPEN_DETAILS = """
 () => document.querySelectorAll("details").forEach(element => { element.open = true })
 """
@@ -80,16 +57,6 @@ def pages(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    if chromium is None:
-        pytest.fail("There is no Chromium. `make browser` installs Debian's.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("name", ["hostile", "many_classes"])
 @pytest.mark.parametrize("scheme, width", [("light", PHONE), ("dark", DESK)])
 def test_page(pages, browser, name, scheme, width):
@@ -108,18 +75,13 @@ def test_page(pages, browser, name, scheme, width):
     assert not page.evaluate(UNNAMED)
     for each in (width, PHONE, DESK):
         page.set_viewport_size({"width": each, "height": 800})
-        scroll, client = page.evaluate(WIDTHS)
+        scroll, client = widths(page)
         assert scroll <= client, f"the page is {scroll} wide on a screen of {client}"
     page.set_viewport_size({"width": width, "height": 800})
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
 
-    results = Axe().run(page).response
-    assert not [
-        (violation["id"], [node["html"] for node in violation["nodes"]][:3])
-        for violation in results["violations"]
-    ]
-    assert "color-contrast" in {rule["id"] for rule in results["passes"]}
+    assert accessibility_faults(page) == []
 
     assert said == []
     outside = {url for url in requested if not url.startswith("data:")}

@@ -47,7 +47,7 @@ def test_the_page_needs_no_keras():
         "import sys\n"
         "from kdfixmatch_web.light_import import import_without_keras\n"
         "import_without_keras()\n"
-        "import kdfixmatch_web.label_store\n"
+        "import kdfixmatch_cli.label\n"
         "heavy = {'keras', 'tensorflow', 'jax', 'torch', 'sklearn', 'matplotlib'}\n"
         "print('heavy:', heavy & set(sys.modules))\n"
     )

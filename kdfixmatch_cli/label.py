@@ -1,0 +1,110 @@
+"""`kdfixmatch label`: a page in the browser."""
+
+import contextlib
+import html
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from rich.console import Console
+
+from kdfixmatch_cli.console import new_console
+from kdfixmatch_cli.errors import say
+from kdfixmatch_keras.checks.paths import check_table
+from kdfixmatch_web.image_folder import ImageFolder
+from kdfixmatch_web.label_store import LabelStore
+from kdfixmatch_web.labeling import Labeling, WorkFolder, labels_held
+from kdfixmatch_web.pictures import Pictures
+
+try:
+    from kdfixmatch_web.app import new_app
+    from kdfixmatch_web.guard import is_loopback
+    from kdfixmatch_web.server import listen, serve
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"The page needs {error.name}, which is missing: install it with "
+        '`pip install "kdfixmatch-keras[label]"`.'
+    ) from error
+
+
+def label(unlabeled: Path, labels: Path, host: str, port: int, browser: bool) -> None:
+    """Serves the page until it is interrupted."""
+    console = new_console()
+    _check_labels(labels, unlabeled)
+    images = ImageFolder(unlabeled, "--unlabeled")
+    # What is wrong with the file, before anything is written beside it.
+    store = LabelStore(labels, images, "--labels")
+    with (
+        contextlib.closing(listen(host, port)) as listening,
+        labels_held(labels) as work,
+        contextlib.ExitStack() as stack,
+    ):
+        labeling = Labeling(images, store, Pictures(images, work.pictures))
+        for reason, count in images.left_out.items():
+            say(f"Warning: left out {count:,} {reason}")
+        if not is_loopback(host):
+            say(
+                f"Warning: whoever reaches {host} and learns the address below can see "
+                "and label these images, and what is sent is not encrypted. Without "
+                "--host only this machine can; a tunnel, as of `ssh -L`, brings the "
+                "page to another"
+            )
+
+        def ready(address: str) -> None:
+            console.print(
+                f"{len(images):,} images, {len(store):,} of them labeled in {labels}"
+            )
+            console.print(f"Open {address}")
+            console.print("Ctrl+C ends it; the labels are in the file.")
+            if browser:
+                _open(address, work, stack)
+
+        # The usual end.
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(new_app(labeling), listening, host, ready)
+        _conclude(console, store, labels)
+
+
+def _check_labels(labels: Path, unlabeled: Path) -> None:
+    check_table("--labels", labels)
+    if labels.is_dir():
+        raise ValueError(f"`--labels` must be a CSV file. Received: {labels}, a folder")
+    if not labels.absolute().parent.is_dir():
+        raise ValueError(
+            "`--labels` must lie in a folder that exists. Received: "
+            f"{labels}. Make the folder first."
+        )
+    real, folder = Path(os.path.realpath(labels)), Path(os.path.realpath(unlabeled))
+    if real.is_relative_to(folder):
+        raise ValueError(
+            "`--labels` must not lie in the folder of images, as what is written "
+            f"beside it would. Received: {labels}, which is in {unlabeled}. Move it "
+            "out; the names in it stay as they are."
+        )
+
+
+def _open(address: str, work: WorkFolder, stack: contextlib.ExitStack) -> None:
+    """Opens a browser, if it is one with windows.
+
+    By way of a file that only its user can read: all users of a machine see with what
+    a process was started.
+    """
+    has_windows = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not has_windows:
+        return
+    page = work.path / "open.html"
+    with contextlib.suppress(OSError):
+        page.unlink(missing_ok=True)
+        descriptor = os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        stack.callback(page.unlink, missing_ok=True)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(
+                '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" '
+                f'content="0; url={html.escape(address)}"><title>Label images</title>'
+            )
+        webbrowser.open(page.as_uri())
+
+
+def _conclude(console: Console, store: LabelStore, labels: Path) -> None:
+    console.print(f"\n{len(store):,} images are labeled in {labels}")

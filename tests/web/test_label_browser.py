@@ -1,0 +1,186 @@
+"""Labeling in a real browser, where there is a Chromium."""
+
+import csv
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.in_browser import DESK, PHONE, UNNAMED, accessibility_faults, widths
+
+pytestmark = pytest.mark.browser
+
+COLORS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def write_images(folder, count):
+    """Noisy squares, whose names begin with their colour's."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        name = list(COLORS)[number % 3]
+        pixels = rng.normal(0, 25, (8, 8, 3)) + COLORS[name]
+        image = Image.fromarray(pixels.clip(0, 255).astype("uint8"))
+        image.save(folder / f"{number:03} {name}.png")
+
+
+def color_of(file):
+    return file.removesuffix(".png").split()[1]
+
+
+@contextmanager
+def serving(folder, *options):
+    """The command as a process; its first address."""
+    command = (
+        *(sys.executable, "-m", "kdfixmatch_cli", "label", "--unlabeled", "photos"),
+        *("--labels", "labels.csv", "--no-browser", *options),
+    )
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        said = ""
+        try:
+            while (found := re.search(r"^Open (\S+)$", said, re.MULTILINE)) is None:
+                line = process.stdout.readline()
+                assert line, said
+                said += line
+            yield found[1]
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+            assert process.wait(30) == 0, rest
+            assert "token" not in rest and "Traceback" not in rest, rest
+        finally:
+            process.kill()
+
+
+@contextmanager
+def opened(browser, address, scheme="light", width=DESK):
+    """A page that says nothing to the console and asks nobody else."""
+    context = browser.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 800}
+    )
+    page = context.new_page()
+    said, requested = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("body[data-shown]")
+    yield page
+    assert said == []
+    here = address.partition("?")[0]
+    assert [url for url in requested if not url.startswith(here)] == []
+    context.close()
+
+
+def shown(page):
+    return page.evaluate("document.body.dataset.shown")
+
+
+def press(page, *keys):
+    """Presses keys, and waits until another image shows."""
+    before = shown(page)
+    for key in keys:
+        page.keyboard.press(key)
+    page.wait_for_function(
+        "before => document.body.dataset.shown !== before", arg=before
+    )
+
+
+def labels(folder):
+    with open(folder / "labels.csv", newline="") as file:
+        return {row["file"]: row["label"] for row in csv.DictReader(file, strict=True)}
+
+
+def view(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path / "photos", 60)
+    return tmp_path
+
+
+def test_thirty_images_are_labeled_by_keyboard(folder, browser):
+    with serving(folder) as address, opened(browser, address) as page:
+        assert page.url == address.partition("?")[0], "the token is gone from it"
+        expected = {}
+        # New classes by their names, one of which begins another.
+        for name in COLORS:
+            file = shown(page)
+            assert color_of(file) == name
+            press(page, *name, "Enter")
+            expected[file] = name
+            assert labels(folder) == expected
+        for _ in range(24):
+            file = shown(page)
+            press(page, str(1 + list(COLORS).index(color_of(file))))
+            expected[file] = color_of(file)
+            # It was on the disk before the next image showed.
+            assert labels(folder) == expected
+        file = shown(page)
+        press(page, "-")
+        assert labels(folder)[file] == "none of these"
+        press(page, "Backspace")
+        assert shown(page) == file
+        assert labels(folder) == expected
+        press(page, *"gre", "Enter")
+        press(page, *"dar", "ArrowDown", "Enter")
+        skipped = shown(page)
+        press(page, "ArrowRight")
+        press(page, "3")
+        found = labels(folder)
+        assert len(found) == 30 and skipped not in found
+        assert found[file] == "green"
+        assert list(found.values()).count("dar") == 1
+        assert page.locator("#count").inner_text() == "30 of 60 labeled"
+        # What was skipped, and what was undone before the page was loaded again.
+        page.reload()
+        page.wait_for_selector("body[data-shown]")
+        assert shown(page) == skipped
+        press(page, "Backspace")
+        assert len(labels(folder)) == 29
+
+
+@pytest.mark.parametrize("scheme, width", [("light", PHONE), ("dark", DESK)])
+def test_hostile_names_are_text_on_a_page_for_everybody(
+    tmp_path, browser, scheme, width
+):
+    write_images(tmp_path / "photos", 6)
+    (tmp_path / "photos" / "000 red.png").rename(tmp_path / "photos" / f"{HOSTILE}.png")
+    (tmp_path / "photos" / "000 broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    rows = [f"001 green.png,{HOSTILE}", f"002 blue.png,{'long' * 25}"]
+    text = "\n".join(["file,label", *rows])
+    (tmp_path / "labels.csv").write_text(text)
+    with (
+        serving(tmp_path) as address,
+        opened(browser, address, scheme, width) as page,
+    ):
+        page.wait_for_selector("#frame p:has-text('damaged')")
+        for name in ("One by one", "Progress", "Keys"):
+            view(page, name)
+            assert accessibility_faults(page) == []
+            assert not page.evaluate(UNNAMED)
+            scroll, client = widths(page)
+            assert scroll <= client, f"{name} is {scroll} wide on a screen of {client}"
+            assert page.locator("[onerror], script:not([src])").count() == 0
+        view(page, "One by one")
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+        while shown(page) != f"{HOSTILE}.png":
+            press(page, "ArrowRight")
+        press(page, "1")
+        assert labels(tmp_path)[f"{HOSTILE}.png"] == HOSTILE
+        assert HOSTILE in page.locator("#message").inner_text()
