@@ -545,6 +545,21 @@ def label(
             show_default=False,
         ),
     ],
+    run: Annotated[
+        Path | None,
+        _option("Folder that `train` wrote, whose guesses the page shows."),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        _option("Labeled folder that trainings started from the page are measured on."),
+    ] = None,
+    train_options: Annotated[
+        str,
+        _option(
+            "Options of `kdfixmatch train` for trainings started from the page, in "
+            "quotes.",
+        ),
+    ] = "",
     host: Annotated[
         str,
         _option(
@@ -567,7 +582,7 @@ def label(
     """
     from kdfixmatch_cli.label import label
 
-    label(unlabeled, labels, host, port, browser)
+    label(unlabeled, labels, run, test, train_options, host, port, browser)
 
 
 @_command("kdfixmatch demo --output demo_run")

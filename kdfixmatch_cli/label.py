@@ -3,6 +3,7 @@
 import contextlib
 import html
 import os
+import shlex
 import sys
 import webbrowser
 from pathlib import Path
@@ -12,10 +13,14 @@ from rich.console import Console
 from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
 from kdfixmatch_keras.checks.paths import check_table
+from kdfixmatch_keras.sources.image_files import check_folder
 from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.label_store import LabelStore
-from kdfixmatch_web.labeling import Labeling, WorkFolder, labels_held
+from kdfixmatch_web.labeling import Labeling
 from kdfixmatch_web.pictures import Pictures
+from kdfixmatch_web.scout import Scout
+from kdfixmatch_web.trainings import FinishedRun, Trainings, read_run
+from kdfixmatch_web.work_folder import WorkFolder, labels_held
 
 try:
     from kdfixmatch_web.app import new_app
@@ -28,10 +33,27 @@ except ModuleNotFoundError as error:
     ) from error
 
 
-def label(unlabeled: Path, labels: Path, host: str, port: int, browser: bool) -> None:
+# Options of `train` that the page gives to it.
+_GIVEN = ("--labeled", "--labels", "--unlabeled", "--output", "--test", "--on-error")
+
+
+def label(
+    unlabeled: Path,
+    labels: Path,
+    run: Path | None,
+    test: Path | None,
+    train_options: str,
+    host: str,
+    port: int,
+    browser: bool,
+) -> None:
     """Serves the page until it is interrupted."""
     console = new_console()
     _check_labels(labels, unlabeled)
+    begun = None if run is None else _opened(run)
+    if test is not None:
+        check_folder(test, "--test")
+    options = _split(train_options)
     images = ImageFolder(unlabeled, "--unlabeled")
     # What is wrong with the file, before anything is written beside it.
     store = LabelStore(labels, images, "--labels")
@@ -40,7 +62,14 @@ def label(unlabeled: Path, labels: Path, host: str, port: int, browser: bool) ->
         labels_held(labels) as work,
         contextlib.ExitStack() as stack,
     ):
-        labeling = Labeling(images, store, Pictures(images, work.pictures))
+        labeling = Labeling(
+            images,
+            store,
+            Pictures(images, work.pictures),
+            Trainings(work.runs, images, test, options),
+            Scout(work.looks, images.root),
+            begun,
+        )
         for reason, count in images.left_out.items():
             say(f"Warning: left out {count:,} {reason}")
         if not is_loopback(host):
@@ -82,6 +111,34 @@ def _check_labels(labels: Path, unlabeled: Path) -> None:
             f"beside it would. Received: {labels}, which is in {unlabeled}. Move it "
             "out; the names in it stay as they are."
         )
+
+
+def _opened(run: Path) -> FinishedRun:
+    found = read_run(run)
+    if found is None:
+        raise ValueError(
+            "`--run` must be the folder of a finished run. Received: "
+            f"{run}, which is none"
+        )
+    return found
+
+
+def _split(options: str) -> list[str]:
+    """Options of `train` as they were typed, but for those that the page gives it."""
+    try:
+        found = shlex.split(options)
+    except ValueError as error:
+        raise ValueError(
+            "`--train-options` must be options as they are typed. Received: "
+            f"{options} ({error})"
+        ) from error
+    given = [word for word in found if word.partition("=")[0] in _GIVEN]
+    if given:
+        raise ValueError(
+            "`--train-options` must not have what the page gives to a training. "
+            f"Received: {', '.join(given)}"
+        )
+    return found
 
 
 def _open(address: str, work: WorkFolder, stack: contextlib.ExitStack) -> None:

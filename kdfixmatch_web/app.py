@@ -83,6 +83,29 @@ def new_app(labeling: Labeling) -> Starlette:
         changes = _changes(await _sent(request))
         return JSONResponse(await run_in_threadpool(labeling.change, changes))
 
+    async def item(request: Request) -> Response:
+        name = request.query_params.get("file", "")
+        return JSONResponse(await run_in_threadpool(labeling.item, name))
+
+    async def similar(request: Request) -> Response:
+        name = request.query_params.get("file", "")
+        return JSONResponse(await run_in_threadpool(labeling.similar, name))
+
+    async def taken_for(request: Request) -> Response:
+        label, count = request.query_params.get("class", ""), _number(request, "count")
+        return JSONResponse(await run_in_threadpool(labeling.taken_for, label, count))
+
+    async def train(request: Request) -> Response:
+        sent = await _sent(request)
+        if not isinstance(sent, dict) or set(sent) != {"minutes", "image_size"}:
+            raise HTTPException(400, "Send `minutes` and `image_size`.")
+        started = run_in_threadpool(labeling.train, sent["minutes"], sent["image_size"])
+        return JSONResponse(await started)
+
+    async def stop(request: Request) -> Response:
+        await _sent(request)
+        return JSONResponse(await run_in_threadpool(labeling.stop))
+
     routes = [Route(path, _file(*file)) for path, file in _FILES.items()]
     routes += [
         Route("/picture", picture),
@@ -90,6 +113,11 @@ def new_app(labeling: Labeling) -> Starlette:
         Route("/state", state),
         Route("/queue", queue),
         Route("/labels", labels, methods=["POST"]),
+        Route("/item", item),
+        Route("/similar", similar),
+        Route("/taken-for", taken_for),
+        Route("/train", train, methods=["POST"]),
+        Route("/stop", stop, methods=["POST"]),
     ]
     # Sentences for people; the page shows them as text.
     handlers: dict[Any, Any] = {
@@ -97,6 +125,7 @@ def new_app(labeling: Labeling) -> Starlette:
         Conflict: _conflict,
         KeyError: _unknown,
         ValueError: _refused,
+        RuntimeError: _refused,
         OSError: _not_written,
     }
     return Starlette(routes=routes, exception_handlers=handlers)
@@ -164,7 +193,7 @@ async def _unknown(request: Request, error: KeyError) -> Response:
     return PlainTextResponse("There is no such image in the folder.", 404)
 
 
-async def _refused(request: Request, error: ValueError) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), 422)
 
 

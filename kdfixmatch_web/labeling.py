@@ -1,76 +1,20 @@
 """Labeling one folder into one file: what the page asks for."""
 
-import contextlib
-import os
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kdfixmatch_keras.sources.labels import NONE_OF_THESE
-from kdfixmatch_keras.storage.files import held, writing
 from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.label_store import Change, LabelStore
 from kdfixmatch_web.pictures import Pictures
+from kdfixmatch_web.scout import Scout
+from kdfixmatch_web.trainings import FinishedRun, Trainings
 
 # Images of one answer.
 MAX_ITEMS = 200
-
-_EXPLANATION = """\
-What `kdfixmatch label` keeps beside a file of labels. The labels are not here, but in
-the file; whatever lies here can be deleted while no page is open.
-
-pictures    small copies of the images, for the page
-"""
-
-
-@dataclass(frozen=True)
-class WorkFolder:
-    """The folder beside a file of labels that the page writes to.
-
-    Attributes:
-        path: The folder.
-    """
-
-    path: Path
-
-    @classmethod
-    def of(cls, labels: Path) -> "WorkFolder":
-        """That of a file, which need not exist."""
-        real = Path(os.path.realpath(labels))
-        return cls(real.with_name(f"{real.name}.work"))
-
-    @property
-    def pictures(self) -> Path:
-        """Small copies of the images."""
-        return self.path / "pictures"
-
-
-@contextlib.contextmanager
-def labels_held(labels: Path) -> Iterator[WorkFolder]:
-    """Keeps every other process from labeling into a file, until it is left.
-
-    Args:
-        labels: The file of labels, which need not exist.
-
-    Raises:
-        RuntimeError: Another process labels into it.
-        OSError: Nothing can be written beside it.
-    """
-    work = WorkFolder.of(labels)
-    with writing(work.path):
-        work.path.mkdir(parents=True, exist_ok=True)
-        (work.path / "README.txt").write_text(_EXPLANATION, encoding="utf-8")
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(held(work.path))
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"Another page is open for {labels}. Label there, in as many windows "
-                "as you like, or end its command first."
-            ) from error
-        yield work
+SIMILAR = 6
 
 
 class Labeling:
@@ -80,14 +24,29 @@ class Labeling:
         images: The images.
         store: Their labels.
         pictures: The images as the page shows them.
+        trainings: Trainings on the labels.
+        scout: What finds out what a run makes of the images.
+        run: A run to begin with, or None.
     """
 
     def __init__(
-        self, images: ImageFolder, store: LabelStore, pictures: Pictures
+        self,
+        images: ImageFolder,
+        store: LabelStore,
+        pictures: Pictures,
+        trainings: Trainings,
+        scout: Scout,
+        run: FinishedRun | None = None,
     ) -> None:
         self.images = images
         self.store = store
         self.pictures = pictures
+        self._trainings = trainings
+        self._scout = scout
+        # That of the user, until one that was started here ends.
+        self._run = run
+        self._ended_before = {run.key for run in trainings.finished()}
+        self._image_size = trainings.image_size
         self._lock = threading.Lock()
         # In the order of their first use, so that their keys stay what they are.
         self._classes: list[str] = []
@@ -98,6 +57,10 @@ class Labeling:
     def state(self) -> dict[str, Any]:
         """What the page shows beside the images."""
         self.store.refresh()
+        finished = self._trainings.finished()
+        run = self._current_run(finished)
+        if run is not None and self._scout.follow(run):
+            self._reorder()
         counts = self.store.counts()
         return {
             "folder": self.images.root.name or str(self.images.root),
@@ -114,6 +77,12 @@ class Labeling:
             },
             "left_out": dict(self.images.left_out),
             "order": self._order_number,
+            "run": None if run is None else run.path.name,
+            "runs": [run.as_json() for run in finished],
+            "image_size": self._image_size,
+            "training": self._trainings.state(),
+            "looking": self._scout.progress(),
+            "trouble": self._scout.trouble,
         }
 
     def queue(self, start: int, count: int) -> dict[str, Any]:
@@ -128,21 +97,61 @@ class Labeling:
         """
         items: list[dict[str, Any]] = []
         place = max(0, start)
-        order = self._order
+        with self._lock:
+            order, number = self._order, self._order_number
         while place < len(order) and len(items) < min(count, MAX_ITEMS):
             name = order[place]
             place += 1
             if self.store.get(name) is None:
                 items.append(self.item(name))
-        return {
-            "items": items,
-            "next": place if place < len(order) else None,
-            "order": self._order_number,
-        }
+        following = place if place < len(order) else None
+        return {"items": items, "next": following, "order": number}
 
     def item(self, name: str) -> dict[str, Any]:
-        """What is known of an image."""
-        return {"file": name, "label": self.store.get(name)}
+        """What is known of an image.
+
+        Raises:
+            KeyError: There is no such image.
+        """
+        if name not in self.images:
+            raise KeyError(name)
+        found: dict[str, Any] = {"file": name, "label": self.store.get(name)}
+        outlook = self._scout.outlook
+        guess = None if outlook is None else outlook.guess(name)
+        if guess is not None:
+            found |= {"guess": guess.label, "confidence": guess.confidence}
+        return found
+
+    def similar(self, name: str) -> dict[str, Any]:
+        """Labeled images that look like one, the most similar first.
+
+        Raises:
+            KeyError: There is no such image.
+        """
+        if name not in self.images:
+            raise KeyError(name)
+        outlook, labels = self._scout.outlook, self.store.labels()
+        names = [] if outlook is None else outlook.similar(name, labels, SIMILAR)
+        return {"items": [self.item(other) for other in names]}
+
+    def taken_for(self, label: str, count: int) -> dict[str, Any]:
+        """Images without a label that the run takes for a class, doubtful ones first.
+
+        Args:
+            label: The class.
+            count: How many are wanted, at most.
+        """
+        outlook = self._scout.outlook
+        names: Iterator[str] = iter(())
+        if outlook is not None:
+            names = (
+                name
+                for name in outlook.doubtful(label)
+                if name in self.images and self.store.get(name) is None
+            )
+        some = list(itertools.islice(names, min(count, MAX_ITEMS)))
+        rest = sum(1 for _ in names)
+        return {"items": [self.item(name) for name in some], "rest": rest}
 
     def change(self, changes: Sequence[Change]) -> dict[str, Any]:
         """Changes labels, which are on the disk when this returns.
@@ -156,10 +165,42 @@ class Labeling:
         self.store.change(changes)
         return self.state()
 
+    def train(self, minutes: float | None, image_size: int | None) -> dict[str, Any]:
+        """Starts a training; see `Trainings.start`. Returns what `state` does."""
+        self._trainings.start(self.store.path, minutes, image_size)
+        return self.state()
+
+    def stop(self) -> dict[str, Any]:
+        """Ends the training that runs. Returns what `state` does."""
+        self._trainings.stop()
+        return self.state()
+
+    def _current_run(self, finished: Sequence[FinishedRun]) -> FinishedRun | None:
+        """The run whose guesses are shown."""
+        new = [run for run in finished if run.key not in self._ended_before]
+        if new or (self._run is None and finished):
+            return (new or finished)[-1]
+        return self._run
+
+    def _reorder(self) -> None:
+        """The most doubtful first; then what the run could not read, by name."""
+        outlook = self._scout.outlook
+        if outlook is None:
+            return
+        order = [name for name in outlook.doubtful() if name in self.images]
+        known = set(order)
+        order += [name for name in self.images.names if name not in known]
+        with self._lock:
+            self._order = order
+            self._order_number += 1
+
     def _known_classes(self, counts: dict[str, int]) -> list[str]:
+        outlook = self._scout.outlook
         with self._lock:
             known = set(self._classes)
-            for label in counts:
-                if label not in known and label != NONE_OF_THESE:
-                    self._classes.append(label)
+            names = [*counts, *([] if outlook is None else outlook.class_names)]
+            for name in names:
+                if name not in known and name != NONE_OF_THESE:
+                    known.add(name)
+                    self._classes.append(name)
             return list(self._classes)

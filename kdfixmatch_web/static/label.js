@@ -3,12 +3,16 @@
 const $ = (id) => document.getElementById(id);
 const AHEAD = 24; // Images that are known ahead,
 const LOADED = 4; // and of which the large picture is loaded.
+const GRID = 48;
+const DOUBTFUL = 0.9;
 
 let state = null;
 let queue = [];
 let place = 0; // Where the queue goes on; null at the end of the order.
+let filled = 0; // How often it began anew.
 let current = null;
 let busy = false;
+let grid = { items: [], wrong: new Set(), label: null };
 const skipped = new Set();
 const loaded = new Map();
 const undoable = JSON.parse(sessionStorage.getItem("undoable") ?? "[]");
@@ -36,9 +40,12 @@ function element(kind, properties = {}, ...children) {
 const key = (text) => element("kbd", { textContent: text });
 const picture = (file, size) => `/picture?size=${size}&file=${encodeURIComponent(file)}`;
 
+const isCoarse = (image) => Math.max(image.naturalWidth, image.naturalHeight) < 100;
+
 function tile(item, caption) {
   const image = element("img", {
     src: picture(item.file, "small"), alt: item.file, loading: "lazy",
+    onload: () => image.classList.toggle("coarse", isCoarse(image)),
   });
   const text = element("span", { className: "caption", textContent: caption });
   return [image, text];
@@ -79,9 +86,22 @@ function take(found) {
   document.title = `Label ${state.folder}`;
   const left = Object.entries(state.left_out).map(([why, count]) => `; left out: ${number(count)} ${why}`);
   $("count").textContent = `${number(state.labeled)} of ${number(state.images)} labeled${left.join("")}`;
-  showClasses();
-  showProgress();
+  if (!isSizeKnown && state.image_size !== null) $("image-size").value = state.image_size;
+  isSizeKnown = true;
+  once("classes", state.classes, showClasses);
+  once("tables", [state.classes, state.none_of_these, state.runs], showTables);
+  once("training", [state.training, state.looking, state.trouble, state.run], showTraining);
   if (isOther) return restart();
+}
+
+// What is shown again loses the focus, and is read aloud again.
+const shownOnce = new Map();
+
+function once(part, made, show) {
+  const text = JSON.stringify(made);
+  if (shownOnce.get(part) === text) return;
+  shownOnce.set(part, text);
+  show();
 }
 
 async function change(changes, words) {
@@ -96,7 +116,7 @@ async function change(changes, words) {
       const [[file, label]] = Object.entries(refusal.labels);
       const has = label === null ? "no label any more" : `the label “${label}”`;
       say(`Not saved: ${file} was changed elsewhere and has ${has}.`, true);
-      for (const item of [current, ...queue]) {
+      for (const item of [current, ...queue, ...grid.items]) {
         if (item && item.file in refusal.labels) item.label = refusal.labels[item.file];
       }
       showGuess();
@@ -112,8 +132,10 @@ async function change(changes, words) {
 // One by one
 
 async function fill() {
+  const ofOrder = filled;
   while (place !== null && queue.length < AHEAD) {
     const found = await ask(`/queue?start=${place}&count=${AHEAD}`);
+    if (ofOrder !== filled) return;
     const known = new Set(queue.map((item) => item.file));
     if (current) known.add(current.file);
     queue.push(...found.items.filter((item) => !known.has(item.file) && !skipped.has(item.file)));
@@ -125,7 +147,16 @@ async function fill() {
 async function restart() {
   queue = [];
   place = 0;
+  filled += 1;
   await fill();
+  if (current !== null) {
+    const found = await ask(`/item?file=${encodeURIComponent(current.file)}`);
+    if (found.file === current?.file) {
+      Object.assign(current, found);
+      showGuess();
+      showSimilar();
+    }
+  }
   showNext();
   if (current === null) await advance();
 }
@@ -169,7 +200,7 @@ async function showImage() {
     shown.id = "image";
     shown.alt = item.file;
     shown.onclick = () => zoom(!frame.classList.contains("zoomed"));
-    shown.className = Math.max(shown.naturalWidth, shown.naturalHeight) < 200 ? "coarse" : "";
+    shown.className = isCoarse(shown) ? "coarse" : "";
     frame.append(shown);
     if (shown.naturalWidth * shown.naturalHeight === 1) showTrouble(item);
   }
@@ -179,6 +210,7 @@ async function showImage() {
   $("name").textContent = item?.file ?? "";
   showGuess();
   showNext();
+  showSimilar();
   frame.focus({ preventScroll: true });
   document.body.dataset.shown = item?.file ?? "";
 }
@@ -199,7 +231,7 @@ function showGuess() {
   if (current?.guess) {
     const accept = element("button", { type: "button", onclick: () => label(current.guess) });
     accept.append(key("Enter"), ` ${current.guess}, ${percent(current.confidence)}`);
-    part.append(accept);
+    part.append("The run takes it for ", accept);
   }
   if (current?.reason) part.append(` ${current.reason}`);
 }
@@ -208,6 +240,22 @@ function showNext() {
   for (const item of queue.slice(0, LOADED)) preload(item);
   $("next").replaceChildren(...queue.slice(0, 12).map((item) =>
     element("li", {}, ...tile(item, item.guess ? `${item.guess}, ${percent(item.confidence)}` : ""))));
+}
+
+async function showSimilar() {
+  $("similar").hidden = true;
+  const item = current;
+  if (!item?.guess || item.confidence >= DOUBTFUL) return;
+  let found;
+  try {
+    found = await ask(`/similar?file=${encodeURIComponent(item.file)}`);
+  } catch {
+    return; // Nothing depends on it.
+  }
+  if (item !== current || !found.items.length) return;
+  $("similar-images").replaceChildren(...found.items.map((other) =>
+    element("li", {}, ...tile(other, other.label))));
+  $("similar").hidden = false;
 }
 
 async function label(name) {
@@ -402,25 +450,170 @@ for (const button of document.querySelectorAll("nav button")) {
       $(other.dataset.view).hidden = !isThis;
     }
     if (button.dataset.view === "single") $("frame").focus({ preventScroll: true });
+    if (button.dataset.view === "grid") showGrid();
   };
 }
 
+// Many at once
+
+async function showGrid() {
+  const select = $("grid-class");
+  const before = select.value;
+  select.replaceChildren(...state.classes.map(({ name }) => element("option", { value: name, textContent: name })));
+  if (state.classes.some(({ name }) => name === before)) select.value = before;
+  await loadGrid();
+}
+
+async function loadGrid() {
+  const label = $("grid-class").value;
+  let found = { items: [], rest: 0 };
+  if (state.run !== null && label) found = await ask(`/taken-for?count=${GRID}&class=${encodeURIComponent(label)}`);
+  grid = { items: found.items, wrong: new Set(), label };
+  if (state.run === null) {
+    $("grid-hint").textContent = "There is no run yet. Label some images of each class, and train under Progress.";
+  } else if (!found.items.length) {
+    $("grid-hint").textContent = state.looking === null ? "It takes no image without a label for this class." : `${state.run} is looking at the images. ${state.looking}`;
+  } else {
+    const rest = found.rest ? ` Then ${number(found.rest)} more.` : "";
+    $("grid-hint").textContent = `The most doubtful first. Choose those that are wrong; the others get the label.${rest}`;
+  }
+  $("grid-images").replaceChildren(...grid.items.map((item) => {
+    const button = element("button", { type: "button", "aria-pressed": "false" });
+    const [image, caption] = tile(item, percent(item.confidence));
+    button.append(image, caption);
+    button.onclick = () => {
+      const isWrong = !grid.wrong.has(item.file);
+      if (isWrong) grid.wrong.add(item.file);
+      else grid.wrong.delete(item.file);
+      button.setAttribute("aria-pressed", String(isWrong));
+      caption.textContent = isWrong ? "wrong" : percent(item.confidence);
+      showAccept();
+    };
+    return element("li", {}, button);
+  }));
+  showAccept();
+}
+
+function showAccept() {
+  const count = grid.items.length - grid.wrong.size;
+  $("grid-accept").hidden = count === 0;
+  $("grid-accept").textContent = count === 1 ? `Label this one “${grid.label}”` : `Label these ${count} “${grid.label}”`;
+}
+
+async function acceptGrid() {
+  if (busy) return;
+  const right = grid.items.filter((item) => !grid.wrong.has(item.file));
+  const made = right.map((item) => ({ file: item.file, label: grid.label, expected: item.label }));
+  if (await change(made, `${made.length} images: ${grid.label}`)) {
+    remember(made);
+    const done = new Set(made.map(({ file }) => file));
+    queue = queue.filter((item) => !done.has(item.file));
+    if (current && done.has(current.file)) await advance();
+    else showNext();
+  }
+  await loadGrid();
+  $("grid-title").scrollIntoView();
+}
+
+$("grid-class").onchange = loadGrid;
+$("grid-accept").onclick = acceptGrid;
+
 // Progress
 
-function showProgress() {
-  const rows = [...state.classes, state.none_of_these].map(({ name, count }) =>
-    element("tr", {}, element("th", { scope: "row", textContent: name }),
-      element("td", { className: "number", textContent: number(count) })));
-  const head = element("tr", {}, element("th", { scope: "col", textContent: "class" }),
-    element("th", { scope: "col", className: "number", textContent: "labels" }));
-  $("progress-parts").replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
+function table(caption, heads, rows) {
+  const cell = (kind, text, index) => element(kind, {
+    textContent: text, className: index ? "number" : "", ...(kind === "th" ? { scope: "col" } : {}),
+  });
+  const head = element("tr", {}, ...heads.map((text, index) => cell("th", text, index)));
+  const body = rows.map((row) => element("tr", {}, ...row.map((text, index) =>
+    index ? cell("td", text, index) : element("th", { scope: "row", textContent: text }))));
+  return element("table", {}, element("caption", { textContent: caption }),
+    element("thead", {}, head), element("tbody", {}, ...body));
 }
+
+function showTables() {
+  const classes = [...state.classes, state.none_of_these].map(({ name, count }) => [name, number(count)]);
+  const parts = [table("Labels by class", ["class", "labels"], classes)];
+  if (state.runs.length) {
+    const rows = state.runs.map((run, index) => {
+      const before = state.runs[index - 1];
+      const isComparable = before?.accuracy != null && run.accuracy !== null && before.measured === run.measured;
+      const points = isComparable ? (100 * (run.accuracy - before.accuracy)).toFixed(1) : null;
+      const brought = points === null ? "" : `${points < 0 ? "−" : "+"}${Math.abs(points)} points`;
+      return [run.name, number(run.labels), run.accuracy === null ? "" : `${(100 * run.accuracy).toFixed(1)} %`, brought];
+    });
+    const on = [...new Set(state.runs.map((run) => run.measured))].join("; ");
+    parts.push(table(`Accuracy, measured on: ${on}`, ["run", "labels", "accuracy", "brought"], rows));
+  }
+  $("progress-tables").replaceChildren(...parts);
+}
+
+function showTraining() {
+  const { training, looking, trouble } = state;
+  const isRunning = training?.running ?? false;
+  $("train").disabled = isRunning;
+  $("stop").hidden = !isRunning;
+  const parts = [];
+  if (training !== null) {
+    const how = isRunning ? "is being trained" : training.failed ? "has failed" : "has ended";
+    parts.push(element("p", { textContent: `${training.name} ${how}.` }));
+    if (training.epochs) {
+      const { network, done, of } = training.epochs;
+      parts.push(element("progress", { value: done, max: of, "aria-label": `Epochs of the ${network} network` }));
+    }
+    parts.push(element("pre", { textContent: training.lines.join("\n") }));
+  }
+  if (looking !== null) parts.push(element("p", { textContent: `${state.run} is looking at the images. ${looking}` }));
+  if (trouble) parts.push(element("p", { textContent: trouble, className: "trouble" }));
+  $("training").replaceChildren(...parts);
+  $("training").hidden = parts.length === 0;
+}
+
+async function order(path, sent, words) {
+  try {
+    await take(await ask(path, sent));
+    say(words);
+  } catch (refusal) {
+    say(refusal.message, true);
+  }
+  watch();
+}
+
+$("train-form").onsubmit = (event) => {
+  event.preventDefault();
+  const value = (id) => ($(id).value === "" ? null : Number($(id).value));
+  order("/train", { minutes: value("minutes"), image_size: value("image-size") }, "The training has begun. You can go on labeling.");
+};
+$("stop").onclick = () => order("/stop", {}, "The training is being ended.");
+
+// While something runs, and when somebody comes back, the page asks how it is.
+let watching = 0;
+let isSizeKnown = false;
+
+function watch() {
+  clearTimeout(watching);
+  if (state?.training?.running || (state !== null && state.looking !== null)) watching = setTimeout(look, 1000);
+}
+
+async function look() {
+  try {
+    await take(await ask("/state"));
+  } catch (refusal) {
+    say(refusal.message, true);
+  }
+  watch();
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) look();
+});
 
 // Beginning
 
 try {
   await take(await ask("/state"));
   await advance();
+  watch();
 } catch (refusal) {
   say(refusal.message, true);
 }

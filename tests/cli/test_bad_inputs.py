@@ -135,6 +135,26 @@ COMMAND_ROWS = [
         1,
         "`--labels` must not lie in the folder of images",
     ),
+    (
+        "label --unlabeled unlabeled --labels l.csv --run other",
+        1,
+        "`--run` must be the folder of a finished run. Received: other",
+    ),
+    (
+        "label --unlabeled unlabeled --labels l.csv --test gone",
+        1,
+        "`--test` must be an existing folder",
+    ),
+    (
+        "label --unlabeled unlabeled --labels l.csv --train-options --output=x",
+        1,
+        "`--train-options` must not have what the page gives to a training",
+    ),
+    (
+        "label --unlabeled unlabeled --labels l.csv --train-options '",
+        1,
+        "`--train-options` must be options as they are typed. Received: '",
+    ),
     ("label --unlabeled gs://b/x --labels l.csv", 1, "`--unlabeled` must be a path on"),
     ("label --unlabeled unlabeled --labels l.csv --port 70000", 2, "Invalid value for"),
     (

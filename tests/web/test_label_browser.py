@@ -169,7 +169,7 @@ def test_hostile_names_are_text_on_a_page_for_everybody(
         opened(browser, address, scheme, width) as page,
     ):
         page.wait_for_selector("#frame p:has-text('damaged')")
-        for name in ("One by one", "Progress", "Keys"):
+        for name in ("One by one", "Grid", "Progress", "Keys"):
             view(page, name)
             assert accessibility_faults(page) == []
             assert not page.evaluate(UNNAMED)
@@ -184,3 +184,57 @@ def test_hostile_names_are_text_on_a_page_for_everybody(
         press(page, "1")
         assert labels(tmp_path)[f"{HOSTILE}.png"] == HOSTILE
         assert HOSTILE in page.locator("#message").inner_text()
+
+
+QUICK = (
+    "--backbone small_cnn --weights none --embedding-dim 8 --batch-size 6 "
+    "--unlabeled-ratio 3 --epochs 1 --steps-per-epoch 25 --clustering kmeans --seed 0 "
+    "--no-probe --no-supervised"
+)
+
+
+def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, browser):
+    images = sorted(path.name for path in (folder / "photos").iterdir())
+    rows = [f"{file},{color_of(file)}" for file in images[:12]]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *rows, ""]))
+    with serving(folder, "--train-options", QUICK) as address:
+        with opened(browser, address) as page:
+            view(page, "Grid")
+            assert "There is no run yet" in page.locator("#grid-hint").inner_text()
+            view(page, "Progress")
+            page.get_by_role("button", name="Train").click()
+            page.wait_for_selector("#training :text('run-1 is being trained')")
+            assert page.get_by_role("button", name="Train").is_disabled()
+            view(page, "One by one")
+            # It goes on meanwhile.
+            press(page, "ArrowRight")
+    # The training outlives the server, and is found again.
+    with serving(folder, "--train-options", QUICK) as address:
+        with opened(browser, address) as page:
+            view(page, "Progress")
+            page.wait_for_selector("#training :text('run-1 has ended')", timeout=60_000)
+            view(page, "One by one")
+            page.wait_for_selector("#guess button", timeout=60_000)
+            file, guess = shown(page), page.locator("#guess button").inner_text()
+            press(page, "Enter")
+            assert f" {labels(folder)[file]}, " in guess.replace("\n", " ")
+            view(page, "Grid")
+            label = labels(folder)[file]
+            page.get_by_label("Images that the run takes for").select_option(label)
+            tiles = page.locator("#grid-images button")
+            tiles.first.wait_for()
+            files = tiles.locator("img").evaluate_all("all => all.map(one => one.alt)")
+            tiles.first.focus()
+            page.keyboard.press("Enter")
+            assert tiles.first.get_attribute("aria-pressed") == "true"
+            page.get_by_role("button", name=re.compile("^Label these")).click()
+            page.wait_for_function(
+                "old => document.querySelectorAll('#grid-images li').length < old",
+                arg=len(files),
+            )
+            found = labels(folder)
+            assert {found[file] for file in files[1:]} == {label}
+            assert files[0] not in found
+            view(page, "One by one")
+            press(page, "Backspace")
+            assert set(labels(folder)) == set(images[:12]) | {file}

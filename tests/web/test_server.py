@@ -12,8 +12,11 @@ from kdfixmatch_web.app import MAX_BODY, new_app
 from kdfixmatch_web.guard import Guard, is_loopback
 from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.label_store import LabelStore
-from kdfixmatch_web.labeling import Labeling, labels_held
+from kdfixmatch_web.labeling import Labeling
 from kdfixmatch_web.pictures import Pictures
+from kdfixmatch_web.scout import Scout
+from kdfixmatch_web.trainings import Trainings
+from kdfixmatch_web.work_folder import labels_held
 
 TOKEN, PORT = "a-token", 8123
 HERE = f"http://127.0.0.1:{PORT}"
@@ -37,7 +40,10 @@ def photos(tmp_path):
 def labeling(photos, tmp_path):
     images = ImageFolder(photos)
     store = LabelStore(tmp_path / "labels.csv", images)
-    return Labeling(images, store, Pictures(images, tmp_path / "pictures"))
+    trainings = Trainings(tmp_path / "runs", images, None, [])
+    scout = Scout(tmp_path / "looks", photos)
+    pictures = Pictures(images, tmp_path / "pictures")
+    return Labeling(images, store, pictures, trainings, scout)
 
 
 @pytest.fixture
@@ -327,3 +333,36 @@ def test_one_page_at_a_time_writes_to_a_file(tmp_path):
                     pass
     with labels_held(labels):
         pass
+
+
+# Trainings
+
+
+def test_a_training_of_too_few_labels_is_refused_before_it_starts(client, labeling):
+    sent = {"minutes": 1, "image_size": 32}
+    answer = client.post("/train", json=sent)
+    assert answer.status_code == 422 and "there is no such file" in answer.text
+    client.post("/labels", json=change("a.png", "cat"))
+    answer = client.post("/train", json=sent)
+    assert answer.status_code == 422 and "at least two classes" in answer.text
+    assert labeling.state()["training"] is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"minutes": 0, "image_size": None}, 422),
+        ({"minutes": "5 --output /etc", "image_size": None}, 422),
+        ({"minutes": float("inf"), "image_size": None}, 422),
+        ({"minutes": None, "image_size": 96.5}, 422),
+        ({"minutes": None, "image_size": True}, 422),
+        ({"minutes": None, "image_size": 1e9}, 422),
+        ({"minutes": None}, 400),
+        ({"minutes": None, "image_size": None, "output": "/etc"}, 400),
+        ([], 400),
+    ],
+)
+def test_a_page_says_no_more_of_a_training_than_two_numbers(client, sent, status):
+    answer = client.post("/train", content=json.dumps(sent))
+    assert answer.status_code == status, answer.text
+    assert client.get("/state").json()["training"] is None
