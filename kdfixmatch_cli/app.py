@@ -574,15 +574,40 @@ def label(
     browser: Annotated[
         bool, _option("Whether to open the page in a browser where there is one.")
     ] = True,
+    taken: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            help="JSON file that Label Studio exported, whose labels are taken in "
+            "first.",
+            show_default=False,
+        ),
+    ] = None,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            help="Write the labels, and end: a file named .json for Label Studio, or a "
+            "folder with one sub-folder of images for each class.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Label images in a browser, on this machine alone.
 
-    Each label is in the file before the next image shows. Ctrl+C ends the page.
+    Each label is in the file before the next image shows. Ctrl+C ends the page. Images,
+    labels and what is trained stay on this machine.
     """
     from kdfixmatch_cli.label import label
 
-    label(unlabeled, labels, run, test, train_options, host, port, browser)
+    label(
+        unlabeled,
+        labels,
+        *(run, test, train_options),
+        *(host, port, browser),
+        *(taken, given),
+    )
 
 
 @_command("kdfixmatch demo --output demo_run")

@@ -12,10 +12,15 @@ from rich.console import Console
 
 from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import say
+from kdfixmatch_cli.output import check_apart
 from kdfixmatch_keras.checks.paths import check_table
+from kdfixmatch_keras.checks.validation import check_output, check_path
 from kdfixmatch_keras.sources.image_files import check_folder
+from kdfixmatch_keras.storage.files import written_aside
+from kdfixmatch_web.class_folders import check_class_folders, write_class_folders
 from kdfixmatch_web.image_folder import ImageFolder
-from kdfixmatch_web.label_store import LabelStore
+from kdfixmatch_web.label_store import Change, Conflict, LabelStore
+from kdfixmatch_web.label_studio import read_tasks, to_tasks
 from kdfixmatch_web.labeling import Labeling
 from kdfixmatch_web.pictures import Pictures
 from kdfixmatch_web.scout import Scout
@@ -46,8 +51,10 @@ def label(
     host: str,
     port: int,
     browser: bool,
+    taken: Path | None,
+    given: Path | None,
 ) -> None:
-    """Serves the page until it is interrupted."""
+    """Serves the page until it is interrupted, or writes labels in another form."""
     console = new_console()
     _check_labels(labels, unlabeled)
     begun = None if run is None else _opened(run)
@@ -57,11 +64,22 @@ def label(
     images = ImageFolder(unlabeled, "--unlabeled")
     # What is wrong with the file, before anything is written beside it.
     store = LabelStore(labels, images, "--labels")
+    new = {}
+    if taken is not None:
+        new = read_tasks(check_path("--import", taken), images, "--import")
+    if given is not None:
+        given = check_output("--export", given)
+        check_apart(given, [images.root], "--export")
+        with labels_held(labels):
+            _take(new, store, console)
+            _give(given, store, images, console)
+        return
     with (
         contextlib.closing(listen(host, port)) as listening,
         labels_held(labels) as work,
         contextlib.ExitStack() as stack,
     ):
+        _take(new, store, console)
         labeling = Labeling(
             images,
             store,
@@ -93,6 +111,40 @@ def label(
         with contextlib.suppress(KeyboardInterrupt):
             serve(new_app(labeling), listening, host, ready)
         _conclude(console, store, labels)
+
+
+def _take(labels: dict[str, str], store: LabelStore, console: Console) -> None:
+    """Takes in labels of another program, all or none."""
+    if not labels:
+        return
+    before = len(store)
+    try:
+        store.change([Change(name, label) for name, label in labels.items()])
+    except Conflict as error:
+        name, label = next(iter(error.labels.items()))
+        raise ValueError(
+            f"`--import` must agree with `--labels`. Received: {len(error.labels)} "
+            f"images with another label, such as {name}: {labels[name]!r}, where it is "
+            f"{label!r}. Nothing was taken in"
+        ) from error
+    console.print(f"Took in {len(store) - before:,} new labels of {len(labels):,}")
+
+
+def _give(path: Path, store: LabelStore, images: ImageFolder, console: Console) -> None:
+    """Writes the labels as JSON for Label Studio, or as a folder per class."""
+    labels = store.labels()
+    if path.suffix.lower() == ".json":
+        if os.path.lexists(path):
+            raise ValueError(
+                f"`--export` must be new. Received: {path}, which is there already"
+            )
+        with written_aside(path) as aside:
+            aside.write_text(to_tasks(labels, images), encoding="utf-8")
+        console.print(f"Wrote {path}: {len(labels):,} labels")
+        return
+    check_class_folders(path, labels, "--export")
+    count = write_class_folders(path, labels, images)
+    console.print(f"Wrote {path}: {count:,} images of {len(store.counts())} classes")
 
 
 def _check_labels(labels: Path, unlabeled: Path) -> None:

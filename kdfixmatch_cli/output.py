@@ -47,8 +47,13 @@ def check_parents(path: Path) -> None:
         check_writable(next(p for p in path.absolute().parents if p.is_dir()))
 
 
-def check_apart(output: Path, inputs: Iterable[Path]) -> None:
+def check_apart(output: Path, inputs: Iterable[Path], option: str = "--output") -> None:
     """Checks that what is written will not be read as an image the next time.
+
+    Args:
+        output: File or folder to write.
+        inputs: Folders of images.
+        option: What the user typed before it.
 
     Raises:
         ValueError: The output lies in a folder of images.
@@ -57,7 +62,7 @@ def check_apart(output: Path, inputs: Iterable[Path]) -> None:
     for folder in inputs:
         if folder.is_dir() and resolved.is_relative_to(folder.resolve()):
             raise ValueError(
-                f"`--output` must not lie in a folder of images. Received: {output}, "
+                f"`{option}` must not lie in a folder of images. Received: {output}, "
                 f"which is in {folder}"
             )
 

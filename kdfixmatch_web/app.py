@@ -87,6 +87,12 @@ def new_app(labeling: Labeling) -> Starlette:
         name = request.query_params.get("file", "")
         return JSONResponse(await run_in_threadpool(labeling.item, name))
 
+    async def label_studio(request: Request) -> Response:
+        found = await run_in_threadpool(labeling.label_studio_tasks)
+        name = "attachment; filename=label-studio.json"
+        headers = {"Content-Disposition": name}
+        return Response(found, media_type="application/json", headers=headers)
+
     async def similar(request: Request) -> Response:
         name = request.query_params.get("file", "")
         return JSONResponse(await run_in_threadpool(labeling.similar, name))
@@ -114,6 +120,7 @@ def new_app(labeling: Labeling) -> Starlette:
         Route("/queue", queue),
         Route("/labels", labels, methods=["POST"]),
         Route("/item", item),
+        Route("/label-studio.json", label_studio),
         Route("/similar", similar),
         Route("/taken-for", taken_for),
         Route("/train", train, methods=["POST"]),

@@ -23,8 +23,6 @@ from kdfixmatch_keras.storage.files import writing, written_aside
 from kdfixmatch_web.image_folder import ImageFolder
 
 MAX_LENGTH = 100
-# All that one change may touch: what a page can show, and more.
-MAX_CHANGES = 1000
 
 # The end of a file after a line break: a row that was written here, whole, or one that
 # lacks its end as it was being written when the power failed.
@@ -153,10 +151,9 @@ class LabelStore:
             self._take(rows)
 
     def _checked(self, changes: Sequence[Change]) -> list[Change]:
-        if len(changes) > MAX_CHANGES or len({c.file for c in changes}) < len(changes):
+        if len({change.file for change in changes}) < len(changes):
             raise ValueError(
-                f"`changes` must be at most {MAX_CHANGES}, one for each image. "
-                f"Received: {len(changes)}"
+                "`changes` must have one for each image. Received: several for one"
             )
         known = set(self._counts)
         conflicts = {}

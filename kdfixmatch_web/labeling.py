@@ -8,6 +8,7 @@ from typing import Any
 from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.label_store import Change, LabelStore
+from kdfixmatch_web.label_studio import to_tasks
 from kdfixmatch_web.pictures import Pictures
 from kdfixmatch_web.scout import Scout
 from kdfixmatch_web.trainings import FinishedRun, Trainings
@@ -164,6 +165,10 @@ class Labeling:
         """
         self.store.change(changes)
         return self.state()
+
+    def label_studio_tasks(self) -> str:
+        """The labels as JSON for Label Studio."""
+        return to_tasks(self.store.labels(), self.images)
 
     def train(self, minutes: float | None, image_size: int | None) -> dict[str, Any]:
         """Starts a training; see `Trainings.start`. Returns what `state` does."""
