@@ -41,24 +41,26 @@ class ImageFolder:
         self.names: list[str] = []
         # Of files that a link leads to, so that both paths are one image.
         self._names_of_real: dict[str, str] = {}
-        real_parents: dict[str, str] = {}
+        # A folder is asked once for all its files.
+        is_plain: dict[str, bool] = {}
         start = len(os.path.join(str(self.root), ""))
         for file in map(str, found.files):
-            parent = os.path.dirname(file)
-            real_parent = real_parents.get(parent)
-            if real_parent is None:
-                real_parent = real_parents[parent] = os.path.realpath(parent)
-            real = os.path.join(real_parent, os.path.basename(file))
-            if os.path.islink(file):
-                real = os.path.realpath(file)
             name = file[start:].replace(os.sep, "/")
-            if not self._is_inside(real):
+            folder_name = name.rpartition("/")[0]
+            if folder_name not in is_plain:
+                is_plain[folder_name] = self._real(folder_name) == os.path.join(
+                    self._real_root, *folder_name.split("/")
+                ).removesuffix("/")
+            real = None
+            if not is_plain[folder_name] or os.path.islink(file):
+                real = self._real(name)
+            if real is not None and not self._is_inside(real):
                 self.left_out[OUTSIDE] += 1
-            elif printable(name) != name:
+            elif not name.isascii() and printable(name) != name:
                 self.left_out[NOT_UTF_8] += 1
             else:
                 self.names.append(name)
-                if real != file:
+                if real is not None:
                     self._names_of_real[real] = name
         self._known = frozenset(self.names)
         if not self.names:
@@ -102,6 +104,9 @@ class ImageFolder:
         real = os.path.realpath(file)
         name = os.path.relpath(real, self._real_root).replace(os.sep, "/")
         return name if name in self._known else self._names_of_real.get(real)
+
+    def _real(self, name: str) -> str:
+        return os.path.realpath(os.path.join(self._real_root, name))
 
     def _is_inside(self, real: str) -> bool:
         return real.startswith(os.path.join(self._real_root, ""))
