@@ -35,32 +35,34 @@ def color_of(file):
 
 
 @contextmanager
-def serving(folder, *options):
-    """The command as a process; its first address."""
-    command = (
+def command(folder, *options):
+    """The command as a process, and its first address."""
+    typed = (
         *(sys.executable, "-m", "kdfixmatch_cli", "label", "--unlabeled", "photos"),
         *("--labels", "labels.csv", "--no-browser", *options),
     )
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(typed, cwd=folder, text=True, **pipes) as process:
         said = ""
         try:
             while (found := re.search(r"^Open (\S+)$", said, re.MULTILINE)) is None:
                 line = process.stdout.readline()
                 assert line, said
                 said += line
-            yield found[1]
-            process.send_signal(signal.SIGINT)
-            rest = process.stdout.read()
-            assert process.wait(30) == 0, rest
-            assert "token" not in rest and "Traceback" not in rest, rest
+            yield found[1], process
         finally:
             process.kill()
+
+
+@contextmanager
+def serving(folder, *options):
+    """The address of the command, which then is interrupted, as its user does."""
+    with command(folder, *options) as (address, process):
+        yield address
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(30) == 0, rest
+        assert "token" not in rest and "Traceback" not in rest, rest
 
 
 @contextmanager
@@ -78,7 +80,8 @@ def opened(browser, address, scheme="light", width=DESK):
     page.goto(address)
     page.wait_for_selector("body[data-shown]")
     yield page
-    assert said == []
+    # The browser's own words for what the page tells its user.
+    assert [words for words in said if "409 (Conflict)" not in words] == []
     here = address.partition("?")[0]
     assert [url for url in requested if not url.startswith(here)] == []
     context.close()
@@ -238,3 +241,45 @@ def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, brow
             view(page, "One by one")
             press(page, "Backspace")
             assert set(labels(folder)) == set(images[:12]) | {file}
+
+
+def test_two_windows_do_not_overwrite_one_another(folder, browser):
+    with serving(folder) as address, opened(browser, address) as first:
+        second = first.context.new_page()
+        second.goto(address.partition("?")[0])
+        second.wait_for_selector("body[data-shown]")
+        file = shown(first)
+        assert shown(second) == file
+        press(first, *"red", "Enter")
+        second.keyboard.type("blue")
+        second.keyboard.press("Enter")
+        second.wait_for_selector("#message:has-text('has the label “red”')")
+        assert shown(second) == file
+        assert labels(folder) == {file: "red"}
+        # Who has seen that may change it.
+        press(second, *"blue", "Enter")
+        assert labels(folder) == {file: "blue"}
+        # What the first gave is gone: there is nothing of it to undo.
+        first.keyboard.press("Backspace")
+        first.wait_for_selector("#message:has-text('has the label “blue”')")
+        assert labels(folder) == {file: "blue"}
+
+
+def test_a_killed_server_is_said_and_has_lost_nothing(folder, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    with command(folder) as (address, process):
+        page.goto(address)
+        page.wait_for_selector("body[data-shown]")
+        file = shown(page)
+        press(page, *"red", "Enter")
+        following = shown(page)
+        process.kill()
+        process.wait()
+        page.keyboard.press("1")
+        page.wait_for_selector("#message.trouble:has-text('does not answer')")
+        assert shown(page) == following
+    context.close()
+    assert labels(folder) == {file: "red"}
+    with serving(folder) as address, opened(browser, address) as page:
+        assert shown(page) == following
