@@ -101,6 +101,10 @@ def new_app(labeling: Labeling) -> Starlette:
         label, count = request.query_params.get("class", ""), _number(request, "count")
         return JSONResponse(await run_in_threadpool(labeling.taken_for, label, count))
 
+    async def labeled_as(request: Request) -> Response:
+        label, count = request.query_params.get("class", ""), _number(request, "count")
+        return JSONResponse(await run_in_threadpool(labeling.labeled_as, label, count))
+
     async def train(request: Request) -> Response:
         sent = await _sent(request)
         if not isinstance(sent, dict) or set(sent) != {"minutes", "image_size"}:
@@ -123,6 +127,7 @@ def new_app(labeling: Labeling) -> Starlette:
         Route("/label-studio.json", label_studio),
         Route("/similar", similar),
         Route("/taken-for", taken_for),
+        Route("/labeled-as", labeled_as),
         Route("/train", train, methods=["POST"]),
         Route("/stop", stop, methods=["POST"]),
     ]

@@ -1,6 +1,8 @@
 """Labeling one folder into one file: what the page asks for."""
 
+import hashlib
 import itertools
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -48,6 +50,9 @@ class Labeling:
         self._run = run
         self._ended_before = {run.key for run in trainings.finished()}
         self._image_size = trainings.image_size
+        # What a window remembers is of these images and labels.
+        made_of = (str(store.path), os.path.realpath(images.root))
+        self._id = hashlib.sha256(repr(made_of).encode()).hexdigest()
         self._lock = threading.Lock()
         # In the order of their first use, so that their keys stay what they are.
         self._classes: list[str] = []
@@ -66,6 +71,7 @@ class Labeling:
         return {
             "folder": self.images.root.name or str(self.images.root),
             "labels": self.store.path.name,
+            "id": self._id,
             "images": len(self.images),
             "labeled": len(self.store),
             "classes": [
@@ -153,6 +159,29 @@ class Labeling:
         some = list(itertools.islice(names, min(count, MAX_ITEMS)))
         rest = sum(1 for _ in names)
         return {"items": [self.item(name) for name in some], "rest": rest}
+
+    def labeled_as(self, label: str, count: int) -> dict[str, Any]:
+        """Images with a label: those first that the run takes for another class.
+
+        Args:
+            label: The label.
+            count: How many are wanted, at most.
+        """
+        labels = self.store.labels()
+        items = [
+            self.item(name)
+            for name in reversed(labels)
+            if labels[name] == label and name in self.images
+        ]
+
+        def agreement(item: dict[str, Any]) -> float:
+            if item.get("guess", label) == label:
+                return 1.0
+            return -float(item["confidence"])
+
+        items.sort(key=agreement)
+        some = items[: min(count, MAX_ITEMS)]
+        return {"items": some, "rest": len(items) - len(some)}
 
     def change(self, changes: Sequence[Change]) -> dict[str, Any]:
         """Changes labels, which are on the disk when this returns.

@@ -38,6 +38,7 @@ LONGEST = (
     "cli/test_cli.py",
     "backend/test_devices.py",
     "test_kdfixmatch.py",
+    "web/test_label_browser.py",
     "storage/test_faults.py",
     "baselines/test_baselines.py",
     "benchmarks/test_kill_resume.py",

@@ -15,7 +15,7 @@ let busy = false;
 let grid = { items: [], wrong: new Set(), label: null };
 const skipped = new Set();
 const loaded = new Map();
-const undoable = JSON.parse(sessionStorage.getItem("undoable") ?? "[]");
+let undoable = null; // Of this window, and of these images alone.
 
 // Words
 
@@ -82,6 +82,7 @@ async function ask(path, sent) {
 function take(found) {
   const isOther = state !== null && state.order !== found.order;
   state = found;
+  undoable ??= JSON.parse(sessionStorage.getItem(state.id) ?? "[]");
   $("folder").textContent = state.folder;
   document.title = `Label ${state.folder}`;
   const left = Object.entries(state.left_out).map(([why, count]) => `; left out: ${number(count)} ${why}`);
@@ -258,8 +259,11 @@ async function showSimilar() {
   $("similar").hidden = false;
 }
 
+// Whether the image that would get a label is the one that is seen.
+const isSeen = () => !busy && current !== null && document.body.dataset.shown === current.file;
+
 async function label(name) {
-  if (busy || current === null) return;
+  if (!isSeen()) return;
   const item = current;
   const made = { file: item.file, label: name, expected: item.label };
   if (await change([made], `${item.file}: ${name}`)) {
@@ -269,7 +273,7 @@ async function label(name) {
 }
 
 async function skip() {
-  if (busy || current === null) return;
+  if (!isSeen()) return;
   skipped.add(current.file);
   say(`${current.file}: skipped`);
   await advance();
@@ -277,8 +281,10 @@ async function skip() {
 
 function remember(changes) {
   undoable.push(changes);
-  sessionStorage.setItem("undoable", JSON.stringify(undoable.slice(-200)));
+  keepUndoable();
 }
+
+const keepUndoable = () => sessionStorage.setItem(state.id, JSON.stringify(undoable.slice(-200)));
 
 async function undo() {
   if (busy) return;
@@ -288,7 +294,7 @@ async function undo() {
   const files = back.length === 1 ? back[0].file : `${back.length} images`;
   const isDone = await change(back, `${files}: label taken back`);
   // Of what another has changed since there is nothing to take back.
-  sessionStorage.setItem("undoable", JSON.stringify(undoable));
+  keepUndoable();
   if (!isDone) return;
   const shown = back.map(({ file, label }) => ({ file, label }));
   queue = [...shown, ...(current ? [current] : []), ...queue];
@@ -464,29 +470,37 @@ async function showGrid() {
   await loadGrid();
 }
 
+let gridsAsked = 0; // An answer that comes late is not shown.
+
 async function loadGrid() {
   const label = $("grid-class").value;
-  let found = { items: [], rest: 0 };
-  if (state.run !== null && label) found = await ask(`/taken-for?count=${GRID}&class=${encodeURIComponent(label)}`);
-  grid = { items: found.items, wrong: new Set(), label };
-  if (state.run === null) {
-    $("grid-hint").textContent = "There is no run yet. Label some images of each class, and train under Progress.";
+  const isReview = $("grid-kind").value === "labeled-as";
+  const query = `count=${GRID}&class=${encodeURIComponent(label)}`;
+  const asked = ++gridsAsked;
+  const found = label ? await ask(`/${$("grid-kind").value}?${query}`) : { items: [], rest: 0 };
+  if (asked !== gridsAsked) return;
+  grid = { items: found.items, wrong: new Set(), label, isReview };
+  const rest = found.rest ? ` Then ${number(found.rest)} more.` : "";
+  let hint = `The most doubtful first. Choose those that are wrong; the others get the label.${rest}`;
+  if (isReview) {
+    hint = `Those that the run takes for another class first, then the last ones. Choose those that are wrong.${rest}`;
+  } else if (state.run === null) {
+    hint = "There is no run yet. Label some images of each class, and train under Progress.";
   } else if (!found.items.length) {
-    $("grid-hint").textContent = state.looking === null ? "It takes no image without a label for this class." : `${state.run} is looking at the images. ${state.looking}`;
-  } else {
-    const rest = found.rest ? ` Then ${number(found.rest)} more.` : "";
-    $("grid-hint").textContent = `The most doubtful first. Choose those that are wrong; the others get the label.${rest}`;
+    hint = state.looking === null ? "It takes no image without a label for this class." : `${state.run} is looking at the images. ${state.looking}`;
   }
+  $("grid-hint").textContent = hint;
   $("grid-images").replaceChildren(...grid.items.map((item) => {
     const button = element("button", { type: "button", "aria-pressed": "false" });
-    const [image, caption] = tile(item, percent(item.confidence));
+    const words = item.guess ? `${isReview ? `${item.guess}, ` : ""}${percent(item.confidence)}` : "";
+    const [image, caption] = tile(item, words);
     button.append(image, caption);
     button.onclick = () => {
       const isWrong = !grid.wrong.has(item.file);
       if (isWrong) grid.wrong.add(item.file);
       else grid.wrong.delete(item.file);
       button.setAttribute("aria-pressed", String(isWrong));
-      caption.textContent = isWrong ? "wrong" : percent(item.confidence);
+      caption.textContent = isWrong ? "wrong" : words;
       showAccept();
     };
     return element("li", {}, button);
@@ -495,20 +509,25 @@ async function loadGrid() {
 }
 
 function showAccept() {
-  const count = grid.items.length - grid.wrong.size;
+  const wrong = grid.wrong.size;
+  const count = grid.isReview ? wrong : grid.items.length - wrong;
   $("grid-accept").hidden = count === 0;
-  $("grid-accept").textContent = count === 1 ? `Label this one “${grid.label}”` : `Label these ${count} “${grid.label}”`;
+  $("grid-accept").textContent = grid.isReview
+    ? `Take the label “${grid.label}” from ${count}` : `Label ${count} “${grid.label}”`;
 }
 
 async function acceptGrid() {
   if (busy) return;
-  const right = grid.items.filter((item) => !grid.wrong.has(item.file));
-  const made = right.map((item) => ({ file: item.file, label: grid.label, expected: item.label }));
-  if (await change(made, `${made.length} images: ${grid.label}`)) {
+  const { isReview } = grid;
+  const some = grid.items.filter((item) => grid.wrong.has(item.file) === isReview);
+  const made = some.map((item) => ({ file: item.file, label: isReview ? null : grid.label, expected: item.label }));
+  if (await change(made, `${made.length} images: ${isReview ? "label taken back" : grid.label}`)) {
     remember(made);
-    const done = new Set(made.map(({ file }) => file));
+    // They are to be labeled next.
+    if (isReview) queue = [...some.map((item) => ({ ...item, label: null })), ...queue];
+    const done = new Set(isReview ? [] : made.map(({ file }) => file));
     queue = queue.filter((item) => !done.has(item.file));
-    if (current && done.has(current.file)) await advance();
+    if (current === null || done.has(current.file)) await advance();
     else showNext();
   }
   await loadGrid();
@@ -516,6 +535,7 @@ async function acceptGrid() {
 }
 
 $("grid-class").onchange = loadGrid;
+$("grid-kind").onchange = loadGrid;
 $("grid-accept").onclick = acceptGrid;
 
 // Progress

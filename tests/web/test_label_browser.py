@@ -203,7 +203,7 @@ def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, brow
     with serving(folder, "--train-options", QUICK) as address:
         with opened(browser, address) as page:
             view(page, "Grid")
-            assert "There is no run yet" in page.locator("#grid-hint").inner_text()
+            page.wait_for_selector("#grid-hint:has-text('There is no run yet')")
             view(page, "Progress")
             page.get_by_role("button", name="Train").click()
             page.wait_for_selector("#training :text('run-1 is being trained')")
@@ -223,14 +223,14 @@ def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, brow
             assert f" {labels(folder)[file]}, " in guess.replace("\n", " ")
             view(page, "Grid")
             label = labels(folder)[file]
-            page.get_by_label("Images that the run takes for").select_option(label)
+            page.get_by_label("Class", exact=True).last.select_option(label)
             tiles = page.locator("#grid-images button")
             tiles.first.wait_for()
             files = tiles.locator("img").evaluate_all("all => all.map(one => one.alt)")
             tiles.first.focus()
             page.keyboard.press("Enter")
             assert tiles.first.get_attribute("aria-pressed") == "true"
-            page.get_by_role("button", name=re.compile("^Label these")).click()
+            page.get_by_role("button", name=re.compile(r"^Label \d")).click()
             page.wait_for_function(
                 "old => document.querySelectorAll('#grid-images li').length < old",
                 arg=len(files),
@@ -241,6 +241,12 @@ def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, brow
             view(page, "One by one")
             press(page, "Backspace")
             assert set(labels(folder)) == set(images[:12]) | {file}
+            view(page, "Grid")
+            page.get_by_label("Images that").select_option("have the label")
+            page.get_by_alt_text(file).locator("..").click()
+            page.get_by_role("button", name="Take the label").click()
+            page.wait_for_selector("#message:has-text('1 images: label taken back')")
+            assert set(labels(folder)) == set(images[:12])
 
 
 def test_two_windows_do_not_overwrite_one_another(folder, browser):

@@ -221,11 +221,15 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     assert queue["items"][0]["guess"] == "dog" and "guess" not in queue["items"][4]
     assert files(labeling.taken_for("cat", 2)) == ["2.png", "1.png"]
     assert labeling.taken_for("cat", 2)["rest"] == 1
+    assert files(labeling.labeled_as("dog", 9)) == ["5.png"]
     # The keys of those that were used before stay.
     classes = [known["name"] for known in labeling.state()["classes"]]
     assert classes == ["dog", "cat"]
-    labeling.change([Change("3.png", "dog")])
-    assert files(labeling.similar("2.png")) == ["3.png"]
+    labeling.change([Change("3.png", "dog"), Change("0.png", "dog")])
+    # Which it takes for a cat.
+    assert files(labeling.labeled_as("dog", 2)) == ["0.png", "3.png"]
+    assert labeling.labeled_as("dog", 2)["rest"] == 1
+    assert files(labeling.similar("2.png")) == ["3.png", "0.png"]
     with pytest.raises(KeyError):
         labeling.similar("../gone.png")
 
