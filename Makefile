@@ -26,7 +26,7 @@ test: $(INSTALLED)  ## Run the tests, those in a browser where there is a Chromi
 # Where backends differ; what is in the other rooms computes with NumPy, or as these do.
 BACKEND_TESTS := $(addprefix tests/,augmentation backbones backend baselines serving storage \
 	targets training test_classifier.py test_fixmatch.py test_kdfixmatch.py test_losses.py \
-	cli/test_cli.py::test_run_folder_explains_itself)
+	benchmarks/test_benchmark_gpu.py cli/test_cli.py::test_run_folder_explains_itself)
 
 # What is left out needs TensorFlow itself, which is not installed there. JAX compiles
 # every step, and reads from the folder what an earlier test compiled.

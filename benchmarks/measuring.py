@@ -30,7 +30,10 @@ def cores() -> int:
 
 def facts() -> dict[str, Any]:
     """Processor, memory, accelerators and versions."""
-    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "pillow")
+    import keras
+
+    backend = keras.backend.backend()
+    packages = ("keras", backend, "numpy", "scikit-learn", "pillow")
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": cores(),
@@ -38,7 +41,7 @@ def facts() -> dict[str, Any]:
         "memory_gib": round(memory_bytes / 2**30),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
-        "accelerators": _accelerators(),
+        "accelerators": _accelerators(backend),
     }
 
 
@@ -49,12 +52,18 @@ def _processor() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
-def _accelerators() -> list[str]:
-    """The models of the devices where TensorFlow knows them, else their names."""
-    import keras
+def _accelerators(backend: str) -> list[str]:
+    """The models of the GPUs, as the backend of Keras tells them."""
+    if backend == "jax":
+        import jax
 
-    if keras.backend.backend() != "tensorflow":
-        return [str(name) for name in keras.distribution.list_devices("gpu")]
+        devices = jax.local_devices()
+        return [str(x.device_kind) for x in devices if x.platform == "gpu"]
+    if backend == "torch":
+        import torch
+
+        count = range(torch.cuda.device_count())
+        return [str(torch.cuda.get_device_name(number)) for number in count]
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details
@@ -111,9 +120,6 @@ def memory(field: str) -> int:
 
 def keep(path: Path, content: dict[str, Any]) -> None:
     """Writes results as JSON; a process that is killed meanwhile leaves the old."""
-    # Here, as what times an import must not have made it.
-    from kdfixmatch_keras.storage.files import written_aside
-
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    with written_aside(path) as temporary:
-        temporary.write_text(text)
+    temporary = path.with_suffix(".unfinished")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    temporary.replace(path)

@@ -5,7 +5,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, wait
 from typing import Any
 
 # A fork would copy the locks of TensorFlow's threads.
@@ -30,16 +30,29 @@ def process(threads: int | None = None) -> ProcessPoolExecutor:
     return started
 
 
-def result(process: Executor, function: Callable[..., Any], *arguments: Any) -> Any:
+def result(
+    process: Executor,
+    function: Callable[..., Any],
+    *arguments: Any,
+    within: float | None = None,
+) -> Any:
     """What a function returns there, which is not None; None if it fails.
 
-    Whatever the error is, it is printed: what other calls give is worth having.
+    Whatever the error is, it is printed: what other calls give is worth having. A
+    function that takes longer than `within` seconds is ended, with all processes that
+    this one has started.
     """
     try:
-        return process.submit(function, *arguments).result()
+        submitted = process.submit(function, *arguments)
+        if not wait([submitted], within).not_done:
+            return submitted.result()
     except Exception:
         traceback.print_exc()
         return None
+    for child in multiprocessing.active_children():
+        child.terminate()
+    print(f"Ended, as it took more than {within:.0f} s", flush=True)
+    return None
 
 
 def end_with_parent() -> None:

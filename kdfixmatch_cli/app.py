@@ -79,6 +79,7 @@ def main() -> None:
     "photos/test --image-size 96 --epochs 20 --seed 0 --output run"
 )
 def train(
+    context: typer.Context,
     *,
     unlabeled: Annotated[
         Path, _option("Folder of images, flat or nested.", IMAGES, show_default=False)
@@ -318,6 +319,17 @@ def train(
             show_default=False,
         ),
     ] = None,
+    continue_from: Annotated[
+        Path | None,
+        _option(
+            "Run folder of an earlier training, with fewer labels or classes, whose "
+            "networks this one starts from; classes are matched by name. Other options "
+            "are those of that run where they are not given.",
+            NETWORK,
+            metavar="RUN",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -340,7 +352,12 @@ def train(
     options = dict(locals())
     from kdfixmatch_cli.train import train
 
-    train(options)
+    given = {
+        name
+        for name in options
+        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
+    }
+    train(options, given)
 
 
 @_command("kdfixmatch suggest --unlabeled photos --count 24 --output to_label.csv")

@@ -26,6 +26,7 @@ _REMEDIES = {
     "image_size=(height, width)": "--image-size",
     "on_error='skip'": "--on-error skip",
     "must be None where": "must be left out where",
+    "leave `continue_from` out": "leave --continue-from out",
     "or start over.": "or start over with --restart.",
     "weights=<path of a weights file>": "--weights <path of a weights file>",
     "weights=None": "--weights none",
@@ -43,7 +44,10 @@ _REMEDIES = {
 # Arguments that are called otherwise on a command line.
 _OPTIONS = {"run_dir": "output"}
 # Of a command, those that are paths of this machine.
-PATHS = ("run", "labeled", "labels", "unlabeled", "test", "data", "output")
+PATHS = (
+    *("run", "labeled", "labels", "unlabeled", "test", "data", "output"),
+    "continue_from",
+)
 
 
 def reported(
@@ -101,7 +105,9 @@ def _with_local_paths(options: dict[str, Any]) -> dict[str, Any]:
     from kdfixmatch_keras.checks.validation import check_path
 
     return {
-        name: check_path("RUN" if name == "run" else f"--{name}", value)
+        name: check_path(
+            "RUN" if name == "run" else f"--{name.replace('_', '-')}", value
+        )
         # Text with some versions of Typer.
         if name in PATHS and isinstance(value, str | os.PathLike)
         else value

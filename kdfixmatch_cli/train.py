@@ -5,7 +5,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from kdfixmatch_cli import continuing
 from kdfixmatch_cli import probe as probes
 from kdfixmatch_cli.console import command_line, new_console
 from kdfixmatch_cli.errors import say
@@ -25,7 +26,7 @@ from kdfixmatch_keras import FixMatch, KDFixMatch, backend, baselines, datasets,
 from kdfixmatch_keras.classifier import ImageClassifier
 from kdfixmatch_keras.report.run_folder import RunFolder, versions
 from kdfixmatch_keras.storage.files import held, remove_remains, writing
-from kdfixmatch_keras.training import timing
+from kdfixmatch_keras.training import start, timing
 from kdfixmatch_keras.training.batches import passes_per_batch, steps_of_one_pass
 from kdfixmatch_keras.training.optimizers import build_optimizer
 from kdfixmatch_keras.training.plan import Plan, default_outer_epochs
@@ -42,9 +43,15 @@ DEFAULT_MINUTES = 30.0
 _OTHER = "Choose another folder, or start over."
 
 
-def train(params: Mapping[str, Any]) -> None:
-    """Trains as the options of the command say, and writes the run folder."""
+def train(params: Mapping[str, Any], given: Collection[str] = ()) -> None:
+    """Trains as the options of the command say, and writes the run folder.
+
+    Args:
+        params: The options.
+        given: Those that were typed.
+    """
     console = new_console(params["quiet"])
+    before = continuing.opened(params["continue_from"], params["output"])
     folder = RunFolder.check(params["output"], "output")
     if folder.began and params["restart"]:
         folder.check_set_aside("output")
@@ -53,10 +60,16 @@ def train(params: Mapping[str, Any]) -> None:
     check_apart(folder.path, [path for path in inputs if path is not None])
     goes_on = folder.began and not params["restart"]
     facts = folder.read_facts("output", _OTHER) if goes_on else None
+    taken = continuing.taken(before, given)
+    if "backbone" in taken:
+        params = {**params, "backbone": taken["backbone"]}
     backbone = chosen_backbone(params, facts)
     chosen = {"backbone": backbone, **chosen_batch(params, facts)}
     chosen["seed"] = chosen_seed(params, facts)
     settings = _settings({**params, **chosen})
+    if before is not None:
+        console.print(continuing.told(before.path, taken, settings))
+        settings |= taken
     model = KDFixMatch(**settings)
     length, minutes = _length(params)
     compared = {name: params[name] for name in ("probe", "supervised")}
@@ -75,6 +88,10 @@ def train(params: Mapping[str, Any]) -> None:
     _introduce(images, console)
     if params["backbone"] == AUTO:
         console.print(f"Backbone: {backbone}")
+    earlier = None
+    if before is not None:
+        earlier = before.load_model()
+        start.opened(model, earlier, images.as_data())
     if goes_on:
         console.print(f"Going on with the run in {folder.path}")
     else:
@@ -86,7 +103,7 @@ def train(params: Mapping[str, Any]) -> None:
         with held(folder.path):
             other = folder.set_aside()
         console.print(f"What was in {folder.path} is in {other}")
-    _run(model, settings, images, folder, length, compared, console)
+    _run(model, settings, images, folder, length, compared, console, earlier)
 
 
 def demo(
@@ -218,6 +235,7 @@ def _run(
     length: dict[str, Any],
     compared: Mapping[str, bool],
     console: Console,
+    earlier: KDFixMatch | None = None,
 ) -> None:
     """Trains or goes on with it, measures and writes everything."""
     started = time.monotonic()
@@ -254,6 +272,7 @@ def _run(
                     callbacks=callbacks,
                     verbose=0,
                     run_dir=folder.state / "kdfixmatch",
+                    continue_from=earlier,
                 )
         trusted = model.trusted_set
         console.print(

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from kdfixmatch_keras import losses, targets
-from kdfixmatch_keras.backbones.outer import check_given_outer, check_outer
+from kdfixmatch_keras.backbones.outer import check_outer
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.classifier import ImageClassifier, Settings
-from kdfixmatch_keras.fixmatch import FixMatch, student_of
+from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.serving import saving
-from kdfixmatch_keras.training import timing
+from kdfixmatch_keras.training import start, timing
 from kdfixmatch_keras.training.data import TrainingData
 from kdfixmatch_keras.training.plan import Plan
 from kdfixmatch_keras.training.session import Session
@@ -145,6 +145,7 @@ class KDFixMatch(ImageClassifier):
         outer: FixMatch | None = None,
         run_dir: Any = None,
         on_error: str = "raise",
+        continue_from: Any = None,
     ) -> dict[str, dict[str, list[float]]]:
         """Trains the outer network, selects the trusted set, trains the inner one.
 
@@ -174,6 +175,10 @@ class KDFixMatch(ImageClassifier):
                 images, `fit` goes on and ends with the same bits. A drawn `seed` and
                 what `minutes` came to are kept, what callbacks remember is not.
             on_error: `"raise"`, or `"skip"` to leave out files that cannot be read.
+            continue_from: A trained `KDFixMatch`, or the path of a saved one or a run,
+                in place of `weights` and `inner_init`: both networks start from its
+                own, whose classes, matched by name, must all be among the labels.
+                Optimizers, thresholds and alignment start anew.
 
         Returns:
             `history`: `{"outer" | "inner": {metric: [per epoch]}}`.
@@ -205,18 +210,15 @@ class KDFixMatch(ImageClassifier):
         )
         self.check_training(plan, validation_data)
         data = self.load_data(labeled, unlabeled, validation_data, on_error)
+        known = start.opened(self, continue_from, data, outer)
         plan = timing.in_steps(self, plan, data)
-        if outer is not None:
-            own = self.new_inner(data, self.seed).student
-            check_given_outer(
-                student_of("outer", outer), own, self.inner_init, self.finetune
-            )
-        of_fit = {"outer_epochs": plan.outer_epochs, "outer": outer}
+        of_fit = {"outer": outer, "continue_from": known.identity()}
+        of_fit |= {"outer_epochs": plan.outer_epochs}
         with self.training(data, plan, **of_fit) as training:
             plan.say(f"Outer network: {data}")
             history: dict[str, Any] = {"outer": {}}
             if outer is None:
-                outer = self.new_outer(data, training.seed)
+                outer = known.of(self.new_outer(data, training.seed))
                 history["outer"] = training.fit(outer, plan.outer_epochs, stage="outer")
             # What there is already, unless that is a whole model.
             new = self if self.inner is None else copy.copy(self)
@@ -226,8 +228,8 @@ class KDFixMatch(ImageClassifier):
             )
 
             plan.say("Inner network")
-            inner = self.new_inner(data, training.seed)
-            if self.inner_init != "fresh":
+            inner = known.of(self.new_inner(data, training.seed))
+            if not known and self.inner_init != "fresh":
                 inner.start_from(outer, INNER_INITS[self.inner_init])
             history["inner"] = training.fit(
                 inner,

@@ -449,6 +449,29 @@ FIT_ROWS = [
         "8, 3) and 4",
     ),
     (
+        lambda g: fit(outer=g.model.outer, outer_epochs=None, continue_from=g.model),
+        ValueError,
+        "`outer` must be None where `continue_from` is given, which has an outer "
+        "network. Received: outer='fixmatch_outer'",
+    ),
+    (
+        lambda g: fit(continue_from=g.model.inner),
+        TypeError,
+        "`continue_from` must be a trained KDFixMatch, or the path of a saved one or "
+        "of a run. Received: continue_from of type FixMatch",
+    ),
+    (
+        lambda g: fit(continue_from=new_model()),
+        ValueError,
+        "`continue_from` must be a trained KDFixMatch. Received: one before `fit`",
+    ),
+    (
+        lambda g: fit(continue_from=g.here / "other", run_dir=g.here / "new"),
+        ValueError,
+        "`continue_from` must be a model that KDFixMatch.save wrote, and unchanged. "
+        "Received: continue_from='{here}/other' (no SHA256SUMS in it)",
+    ),
+    (
         lambda g: fit(run_dir=5),
         TypeError,
         "`run_dir` must be a path, a string or a `pathlib.Path`. Received: run_dir=5",

@@ -38,7 +38,7 @@ def page(content: dict[str, Any], notes: str = "") -> str:
 
 def versions(facts: dict[str, Any]) -> str:
     """Those of Python and of the packages."""
-    names = "Python Keras TensorFlow NumPy scikit-learn Pillow".split()
+    names = "Python Keras TensorFlow JAX Torch NumPy scikit-learn Pillow".split()
     known = [name for name in names if name.lower() in facts]
     return ", ".join(f"{name} {facts[name.lower()]}" for name in known)
 

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 from measuring import rounds
 
-from speed_parts.step import Levels, new_training
+from speed_parts.levels import Levels
+from speed_parts.step import new_training
 
 STEPS_PER_EXECUTION = 4
 Action = Callable[[], Any]

@@ -99,7 +99,7 @@ def _check_name(path: Path) -> None:
 
 
 @usual_settings()
-def load(cls: Any, path: Any) -> Any:
+def load(cls: Any, path: Any, argument: str = "path") -> Any:
     """Reads what `save` wrote, as a model of class `cls`.
 
     The folder of a run that `kdfixmatch train` wrote is read as well.
@@ -114,7 +114,7 @@ def load(cls: Any, path: Any) -> Any:
             changed or damaged.
     """
     optimizers = keras.saving.custom_object_scope(_optimizers())
-    with _opened(path) as folder, optimizers:
+    with _opened(path, argument) as folder, optimizers:
         settings = _read_settings(folder)
         _check_sums(folder)
         with _reading(SETTINGS):
@@ -171,9 +171,9 @@ def read_settings(path: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: Any) -> Iterator[Path]:
+def _opened(path: Any, argument: str = "path") -> Iterator[Path]:
     """A folder with all that `save` wrote; what is wrong with it names the path."""
-    path = _model_at(validation.check_path("path", path))
+    path = _model_at(validation.check_path(argument, path))
     try:
         missing = set(FILES) - _names(path)
         if missing and (path / RUN).exists():
@@ -192,8 +192,8 @@ def _opened(path: Any) -> Iterator[Path]:
         if is_out_of_memory(error):
             raise
         raise ValueError(
-            "`path` must be a model that KDFixMatch.save wrote, and unchanged. "
-            f"Received: path={str(path)!r} ({error})"
+            f"`{argument}` must be a model that KDFixMatch.save wrote, and unchanged. "
+            f"Received: {argument}={str(path)!r} ({error})"
         ) from error
 
 

@@ -22,7 +22,7 @@ MAX_LABELED = 1024
 _BATCH = 128
 _DAMAGED = (
     "The weights that it starts from are damaged: those of `weights`, of a `backbone` "
-    "of your own, or of `outer`."
+    "of your own, of `outer` or of `continue_from`."
 )
 # A smaller class would be called swallowing for a handful of images.
 MIN_SWALLOWED = 0.1

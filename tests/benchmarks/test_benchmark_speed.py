@@ -15,7 +15,11 @@ from tests.untraced import untraced
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "speed.py"
-COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*/speed.json"))
+COMMITTED = [
+    path
+    for name in ("speed.json", "gpu.json")
+    for path in sorted((ROOT / "benchmarks" / "results").glob(f"*/{name}"))
+]
 
 STEP = {
     "backbone": "small_cnn",
@@ -186,7 +190,7 @@ def test_steps_of_one_execution_are_as_many_as_one_by_one(scripts, tiny_backbone
 
 @pytest.mark.tensorflow
 def test_the_levels_of_a_step_do_what_they_are_called(scripts, tiny_student):
-    from speed_parts.step import Levels
+    from speed_parts.levels import Levels
 
     from kdfixmatch_keras import FixMatch
 
@@ -359,10 +363,12 @@ def test_a_quick_look_measures_every_part(scripts):
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
 def test_the_committed_page_is_that_of_the_committed_figures(scripts, path):
-    from speed_parts.page import page
+    if path.name == "gpu.json":
+        from gpu import text_of as page
+    else:
+        from speed_parts.page import page
 
     notes = path.with_name("notes.md")
-    text = page(
-        json.loads(path.read_text()), notes.read_text() if notes.exists() else ""
-    )
+    said = [notes.read_text()] if notes.exists() else []
+    text = page(json.loads(path.read_text()), *said)
     assert path.with_name("README.md").read_text() == text

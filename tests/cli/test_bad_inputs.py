@@ -39,6 +39,17 @@ COMMAND_ROWS = [
         1,
         "or that of a run. Received: output='file', which is a",
     ),
+    (
+        TRAIN + "--continue-from unlabeled",
+        1,
+        "`--continue-from` must be the folder of a finished run. Received: 'unlabeled' "
+        "(it has no run.json)",
+    ),
+    (
+        TRAIN + "--continue-from run --output run/new",
+        1,
+        "`--output` must not lie in the folder of `--continue-from`, which is only ",
+    ),
     (TRAIN + "--output run.keras", 1, "`--output` must be a folder that is not named"),
     (TRAIN + "--output empty/../file/run", 1, "`--output` must lie in a folder"),
     (

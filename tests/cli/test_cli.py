@@ -615,6 +615,80 @@ def test_every_option_reaches_the_model(photos, tmp_path):
     assert model.inner.lambda_u == 0.5
 
 
+@pytest.fixture
+def more(photos, tmp_path):
+    """Labeled folders with a class more and a class less than those of the photos."""
+    for folder, names in (("more", ["a", *NAMES]), ("fewer", NAMES[1:])):
+        for number, name in enumerate(names):
+            files = tmp_path / folder / name
+            write_images(files, name if name in COLORS else "blue", 3, 40 + number)
+    return tmp_path
+
+
+def test_a_run_continues_from_an_earlier_one_with_what_that_was_made_of(
+    photos, trained, more
+):
+    run, _ = trained
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    options = ("train", "--labeled", more / "more", "--unlabeled", photos / "unlabeled")
+    options += ("--no-supervised", "--epochs", "1", "--steps-per-epoch", "1")
+    options += ("--seed", "9", "--tau-select", "0.4", "--continue-from", run)
+    options += ("--output", more / "new")
+    with untraced():
+        done = invoke_well(*options)
+    (line,) = [x for x in done.output.splitlines() if x.startswith("Continuing from")]
+    assert line == (
+        f"Continuing from the run in {run}, with its backbone small_cnn, clustering "
+        "kmeans, weights none, embedding dim 8"
+    )
+    old, new = (
+        json.loads((folder / "run.json").read_text())["settings"]
+        for folder in (run, more / "new")
+    )
+    own = {"seed": 9, "tau_select": 0.4, "batch_size": 16, "unlabeled_ratio": 4}
+    assert new == {**old, **own}
+    model = KDFixMatch.load(more / "new")
+    assert model.class_names == ["a", *sorted(NAMES)]
+    # After two steps it knows what a fresh network does not.
+    test = [photos / "test" / "blue" / f"blue {index:02}.png" for index in range(10)]
+    column = model.class_names.index("rot dunkel")
+    assert model.predict(test)[:, column].max() < 0.2
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    # Stopped, it goes on with the same command alone.
+    facts = RunFolder(more / "new").read_facts()
+    facts.pop("finished")
+    RunFolder(more / "new").write_facts(facts)
+    assert "Going on with the run" in invoke_well(*options, "--dry-run").output
+    refused = invoke(*options[:-4], *options[-2:], *QUICK[:6], "--clustering", "kmeans")
+    assert_refused(refused, "of a training with other continue_from")
+
+
+@pytest.mark.parametrize(
+    "typed, words",
+    [
+        (
+            ["--labeled", "fewer"],
+            "that knows 'grün', and labels of 'blue', 'rot dunkel'",
+        ),
+        (["--embedding-dim", "9"], "other embedding_dim (8 there, 9 here)"),
+        (["--image-size", "16"], "image shape ((8, 8, 3) there, (16, 16, 3) here)"),
+    ],
+)
+def test_a_run_that_cannot_continue_writes_nothing(
+    photos, trained, more, monkeypatch, typed, words
+):
+    run, _ = trained
+    monkeypatch.chdir(more)
+    (more / "run").symlink_to(run)
+    before = sorted(p for folder in (run, more) for p in folder.rglob("*"))
+    result = invoke(
+        *("train", "--labeled", "more", "--unlabeled", photos / "unlabeled"),
+        *("--epochs", "1", "--continue-from", "run", "--output", "new", *typed),
+    )
+    assert_refused(result, words)
+    assert sorted(p for folder in (run, more) for p in folder.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("has_gpu", "is_installed", "weights", "expected"),
     [
