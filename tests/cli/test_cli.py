@@ -36,20 +36,14 @@ from tests.untraced import untraced
 
 COMMANDS = (
     "train",
-<<<<<<< HEAD
     "suggest",
-=======
->>>>>>> fc1c060 (Label images in a browser, by keyboard and without Keras)
     "predict",
     "evaluate",
     "export",
     "report",
     "trusted",
     "demo",
-<<<<<<< HEAD
-=======
     "label",
->>>>>>> fc1c060 (Label images in a browser, by keyboard and without Keras)
 )
 NAMES = ["grün", "rot dunkel", "blue"]
 COLORS = {"grün": (60, 200, 60), "rot dunkel": (200, 60, 60), "blue": (60, 60, 200)}
