@@ -12,6 +12,7 @@ from typing import Any
 
 from kdfixmatch_keras.sources.file_reading import try_files
 from kdfixmatch_keras.sources.image_decoding import read_header
+from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 from kdfixmatch_keras.sources.labels_file import read_labels_file
 from kdfixmatch_keras.storage.files import written_aside
 from kdfixmatch_keras.storage.integrity import unsealed
@@ -105,7 +106,13 @@ class Trainings:
         if self._job.is_running():
             raise RuntimeError("A training is running already.")
         # It would say so as well, but seconds later.
-        read_labels_file(labels, self._unlabeled, argument="labels")
+        _, names = read_labels_file(labels, self._unlabeled, "labels")
+        classes = set(names) - {NONE_OF_THESE}
+        if len(classes) < 2:
+            raise ValueError(
+                "`labels` must name images of at least two classes. Received: "
+                f"{len(names)} labels, of {len(classes)}"
+            )
         run = self._next()
         copy = run.with_name(f"{run.name}.csv")
         with written_aside(copy) as aside:
