@@ -130,7 +130,7 @@ def measure(folder: Path, count: int, pause: float) -> dict[str, Any]:
 def served(folder: Path) -> Iterator[str]:
     """The command as a process of its own, and its address."""
     command = [sys.executable, "-m", "kdfixmatch_cli", "label", "--no-browser"]
-    command += ["--unlabeled", "photos", "--labels", "labels.csv"]
+    command += ["--no-suggest", "--unlabeled", "photos", "--labels", "labels.csv"]
     with subprocess.Popen(command, cwd=folder, stdout=-1, text=True) as process:
         try:
             said = ""

@@ -577,6 +577,13 @@ def label(
             "quotes.",
         ),
     ] = "",
+    suggest: Annotated[
+        bool,
+        _option(
+            "Whether `kdfixmatch suggest` looks for typical images where there is no "
+            "run yet. Until it has found some, they come in the order of their names."
+        ),
+    ] = True,
     host: Annotated[
         str,
         _option(
@@ -621,7 +628,7 @@ def label(
     label(
         unlabeled,
         labels,
-        *(run, test, train_options),
+        *(run, test, train_options, suggest),
         *(host, port, browser),
         *(taken, given),
     )

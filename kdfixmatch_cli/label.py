@@ -48,6 +48,7 @@ def label(
     run: Path | None,
     test: Path | None,
     train_options: str,
+    suggest: bool,
     host: str,
     port: int,
     browser: bool,
@@ -85,7 +86,7 @@ def label(
             store,
             Pictures(images, work.pictures),
             Trainings(work.runs, images, test, options),
-            Scout(work.looks, images.root),
+            Scout(work.looks, images, store, test, suggest),
             begun,
         )
         for reason, count in images.left_out.items():

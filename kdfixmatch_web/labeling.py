@@ -1,10 +1,10 @@
 """Labeling one folder into one file: what the page asks for."""
 
 import hashlib
-import itertools
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from kdfixmatch_keras.sources.labels import NONE_OF_THESE
@@ -65,7 +65,7 @@ class Labeling:
         self.store.refresh()
         finished = self._trainings.finished()
         run = self._current_run(finished)
-        if run is not None and self._scout.follow(run):
+        if self._scout.follow(run):
             self._reorder()
         counts = self.store.counts()
         return {
@@ -123,8 +123,11 @@ class Labeling:
         if name not in self.images:
             raise KeyError(name)
         found: dict[str, Any] = {"file": name, "label": self.store.get(name)}
-        outlook = self._scout.outlook
+        outlook, suggestion = self._scout.outlook, self._scout.suggested.get(name)
         guess = None if outlook is None else outlook.guess(name)
+        if suggestion is not None:
+            found["reason"] = suggestion.reason
+            guess = guess or suggestion.guess
         if guess is not None:
             found |= {"guess": guess.label, "confidence": guess.confidence}
         return found
@@ -156,7 +159,7 @@ class Labeling:
                 for name in outlook.doubtful(label)
                 if name in self.images and self.store.get(name) is None
             )
-        some = list(itertools.islice(names, min(count, MAX_ITEMS)))
+        some = list(islice(names, min(count, MAX_ITEMS)))
         rest = sum(1 for _ in names)
         return {"items": [self.item(name) for name in some], "rest": rest}
 
@@ -217,13 +220,14 @@ class Labeling:
         return self._run
 
     def _reorder(self) -> None:
-        """The most doubtful first; then what the run could not read, by name."""
+        """What is suggested first, then the most doubtful, then the rest by name."""
         outlook = self._scout.outlook
-        if outlook is None:
-            return
-        order = [name for name in outlook.doubtful() if name in self.images]
-        known = set(order)
-        order += [name for name in self.images.names if name not in known]
+        names = chain(
+            self._scout.suggested,
+            () if outlook is None else outlook.doubtful(),
+            self.images.names,
+        )
+        order = [name for name in dict.fromkeys(names) if name in self.images]
         with self._lock:
             self._order = order
             self._order_number += 1

@@ -1,63 +1,74 @@
 """What a run makes of all images of a folder, for the page to read.
 
-`python -m kdfixmatch_web.look RUN FOLDER OUTPUT`. A process of its own, as it needs
-Keras and takes its time.
+`python -m kdfixmatch_web.look RUN FOLDER LABELS OUTPUT`. A process of its own, as it
+needs Keras and takes its time.
 """
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from kdfixmatch_keras.fixmatch import FixMatch
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.serving.prediction import embedder
 from kdfixmatch_keras.sources.file_reading import read_images
+from kdfixmatch_keras.sources.labels_file import read_labels_file
+from kdfixmatch_keras.suggestion import mixed_parts
 from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.outlook import write_outlook
+from kdfixmatch_web.suggestions import COUNT, write_suggestions
 
 BATCH = 128
 
 
-def look(run: Path, folder: Path, output: Path) -> None:
-    """Writes the guess of a run for each image that it can read, and what it sees.
+def look(run: Path, folder: Path, labels: Path, output: Path) -> None:
+    """Writes what a run takes each image for, and which it would learn most from.
 
     Args:
         run: Folder of a finished run.
         folder: Folder of images.
-        output: NPZ file to write, which `outlook.Outlook` reads.
+        labels: CSV file of those that have a label.
+        output: NPZ file to write, which `outlook.Outlook` reads; a CSV file beside it
+            has the suggestions.
 
     Raises:
-        ValueError: The run is none, or no image can be read.
+        ValueError: The run or the labels are none, or no image can be read.
     """
     model = RunFolder.open(run).load_model()
     images = ImageFolder(folder)
+    files, _ = read_labels_file(labels, images.root)
+    labeled = {images.name_of(file) for file in files}
     names: list[str] = []
-    probabilities, embeddings = [], []
-    for readable, some, embedded in _outputs(model, images):
+    parts = []
+    for readable, *outputs in _outputs(model, images):
         names += readable
-        probabilities.append(some)
-        embeddings.append(embedded)
+        parts.append(outputs)
     if not names:
         raise ValueError(
             f"`FOLDER` must hold images that can be read. Received: {folder}"
         )
-    write_outlook(
-        output,
-        names,
-        model.class_names or [],
-        np.concatenate(probabilities),
-        np.concatenate(embeddings),
+    probabilities, embeddings = map(np.concatenate, zip(*parts, strict=True))
+    classes = model.class_names or []
+    rows = [row for row, name in enumerate(names) if name in labeled]
+    found = _suggested(embeddings, probabilities, rows)
+    write_suggestions(
+        output.with_suffix(".csv"),
+        (_as_row(names[row], why, probabilities[row], classes) for row, why in found),
     )
+    # Last, as it tells that all is there.
+    write_outlook(output, names, classes, probabilities, embeddings)
 
 
 def _outputs(
     model: Any, images: ImageFolder
-) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[list[str], npt.NDArray[Any], npt.NDArray[Any]]]:
     """Names, probabilities and embeddings of the images, in batches."""
     as_array = keras.ops.convert_to_numpy
     networks = embedder(model.serving_network)
@@ -72,6 +83,32 @@ def _outputs(
         readable = [files[file] for file in found.files]
         yield readable, as_array(probabilities), as_array(outputs["embeddings"])
         print(f"{start + len(some):,} of {len(images):,} images", flush=True)
+
+
+def _suggested(
+    embeddings: npt.NDArray[Any], probabilities: npt.NDArray[Any], labeled: list[int]
+) -> list[tuple[int, str]]:
+    """Rows and kinds of the images to label, doubtful and typical ones by turns."""
+    count = min(COUNT, len(embeddings) - len(labeled))
+    if count < 1:
+        return []
+    typical, doubtful = mixed_parts(
+        embeddings, probabilities, count=count, labeled=labeled
+    )
+    turns = zip_longest(
+        ((int(row), "doubtful") for row in doubtful),
+        ((int(row), "typical") for row in typical),
+    )
+    return [found for found in chain.from_iterable(turns) if found is not None]
+
+
+def _as_row(
+    name: str, why: str, probabilities: npt.NDArray[Any], classes: Sequence[str]
+) -> tuple[str, str, str, float]:
+    best, second = np.argsort(-probabilities, kind="stable")[:2]
+    if why == "doubtful":
+        why = f"doubtful: {classes[best]} or {classes[second]}"
+    return name, why, classes[best], round(float(probabilities[best]), 4)
 
 
 if __name__ == "__main__":

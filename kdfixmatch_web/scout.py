@@ -1,59 +1,95 @@
-"""Finding out, in processes of their own, what a run makes of the images."""
+"""Finding out, in processes of their own, which images are worth a label."""
 
 import contextlib
 import hashlib
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
+from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.job import Job
+from kdfixmatch_web.label_store import LabelStore
 from kdfixmatch_web.outlook import Outlook
+from kdfixmatch_web.suggestions import COUNT, Suggestion, read_suggestions
 from kdfixmatch_web.trainings import FinishedRun
+
+# What a process prints that is not of use to who labels.
+_PROGRESS = "0123456789"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a process is to find out, the file that tells that it has, and for whom."""
+
+    key: str
+    file: Path
+    command: list[str]
+    whose: str
 
 
 class Scout:
-    """Keeps what the last run makes of all images.
+    """Keeps what the last run makes of all images, and what it suggests to label.
 
     Args:
         folder: Folder to work in, which need not exist.
-        unlabeled: Folder of the images.
+        images: The images.
+        store: Their labels.
+        test: Folder of images for test, which are not suggested; or None.
+        seeks: Whether to look for typical images where there is no run.
+
+    Attributes:
+        outlook: What the run makes of the images, None where there is none.
+        suggested: Images that are worth a label, the best first.
+        trouble: Why nothing was found out; empty where something was, or will be.
     """
 
-    def __init__(self, folder: Path, unlabeled: Path) -> None:
-        self._folder = folder
-        self._unlabeled = unlabeled.absolute()
+    def __init__(
+        self,
+        folder: Path,
+        images: ImageFolder,
+        store: LabelStore,
+        test: Path | None = None,
+        seeks: bool = True,
+    ) -> None:
+        self._folder = folder.absolute()
+        self._images = images
+        self._store = store
+        self._test = test
+        self._seeks = seeks
         self._job = Job(folder, "look")
         self._lock = threading.Lock()
         self._key: str | None = None
         self._failed: set[str] = set()
         self.outlook: Outlook | None = None
+        self.suggested: dict[str, Suggestion] = {}
         self.trouble = ""
 
-    def follow(self, run: FinishedRun) -> bool:
-        """Sees to it that the outlook becomes that of a run.
+    def follow(self, run: FinishedRun | None) -> bool:
+        """Sees to it that all is known that a run, or a pretrained network, tells.
+
+        Args:
+            run: The last run, None where there is none.
 
         Returns:
-            Whether it has just become that.
+            Whether it has just become known.
         """
+        if run is None and not self._seeks:
+            return False
         with self._lock:
-            if self._key == run.key or run.key in self._failed:
+            task = self._of_run(run) if run is not None else self._of_labels()
+            if task.key == self._key or task.key in self._failed:
                 return False
-            file = self._folder / f"{hashlib.sha256(run.key.encode()).hexdigest()}.npz"
-            if file.exists():
-                return self._take(file, run)
+            if task.file.exists():
+                return self._take(task)
             if self._job.is_running():
-                # Of another run, it is not needed any more.
-                if self._job.facts().get("key") != run.key:
+                # What is asked of another run is not needed any more.
+                if self._job.facts().get("key") != task.key:
                     self._job.stop()
-                return False
-            if self._job.facts().get("key") == run.key and not file.exists():
-                self._fail(run, (self._job.lines() or ["it was ended"])[-1])
-                return False
-            command = (
-                *(sys.executable, "-m", "kdfixmatch_web.look"),
-                *(str(run.path.absolute()), str(self._unlabeled), str(file)),
-            )
-            self._job.start(command, {"key": run.key})
+            elif self._job.facts().get("key") == task.key:
+                self._fail(task, (self._job.lines() or ["it was ended"])[-1])
+            elif len(self._store) < len(self._images):
+                self._job.start(task.command, {"key": task.key})
             return False
 
     def progress(self) -> str | None:
@@ -61,24 +97,65 @@ class Scout:
         if not self._job.is_running():
             return None
         lines = self._job.lines()
-        return lines[-1] if lines and lines[-1][:1].isdigit() else ""
+        return lines[-1] if lines and lines[-1][0] in _PROGRESS else ""
 
-    def _take(self, file: Path, run: FinishedRun) -> bool:
+    def _of_run(self, run: FinishedRun) -> _Task:
+        name = hashlib.sha256(run.key.encode()).hexdigest()
+        file = self._folder / f"{name}.npz"
+        command = [sys.executable, "-m", "kdfixmatch_web.look"]
+        command += [str(run.path.absolute()), str(self._images.root.absolute())]
+        command += [str(self._store.path), str(file)]
+        return _Task(
+            run.key, file, command, f"What {run.path.name} makes of the images"
+        )
+
+    def _of_labels(self) -> _Task:
+        """Of a pretrained network, and the labels that there are when it begins.
+
+        It begins anew when all that it has suggested has a label.
+        """
+        name = self._of_round()
+        file = self._folder / f"{name}.csv"
+        count = min(COUNT, len(self._images) - len(self._store))
+        # Whoever labels meanwhile should not wait for it.
+        command = ["nice", "-n", "10", sys.executable, "-m", "kdfixmatch_cli"]
+        command += ["suggest", "--unlabeled", str(self._images.root.absolute())]
+        command += ["--count", str(count), "--on-error", "skip", "--output", str(file)]
+        if len(self._store):
+            command += ["--labels", str(self._store.path)]
+        if self._test is not None:
+            command += ["--test", str(self._test.absolute())]
+        return _Task(name, file, command, "Which images are typical")
+
+    def _of_round(self) -> str:
+        numbers = [
+            int(path.stem.rpartition("-")[2])
+            for path in self._folder.glob("typical-[0-9]*.csv")
+        ]
+        last = max(numbers, default=1)
+        is_used_up = self._key == f"typical-{last}" and all(
+            self._store.get(name) is not None for name in self.suggested
+        )
+        return f"typical-{last + is_used_up}"
+
+    def _take(self, task: _Task) -> bool:
+        outlook = None
         try:
-            self.outlook = Outlook.read(file)
+            suggested = read_suggestions(task.file.with_suffix(".csv"))
+            if task.file.suffix == ".npz":
+                outlook = Outlook.read(task.file)
         # Of a damaged archive, NumPy raises many kinds.
         except Exception as error:
-            self._fail(run, str(error))
+            self._fail(task, str(error))
             return False
-        self._key, self.trouble = run.key, ""
-        for other in self._folder.glob("*.npz"):
-            if other != file:
+        self._key, self.trouble = task.key, ""
+        self.outlook, self.suggested = outlook, suggested
+        for other in self._folder.iterdir():
+            if other.suffix in (".npz", ".csv") and other.stem != task.file.stem:
                 with contextlib.suppress(OSError):
                     other.unlink()
         return True
 
-    def _fail(self, run: FinishedRun, reason: str) -> None:
-        self._failed.add(run.key)
-        self.trouble = (
-            f"What {run.path.name} makes of the images is not known: {reason}"
-        )
+    def _fail(self, task: _Task, reason: str) -> None:
+        self._failed.add(task.key)
+        self.trouble = f"{task.whose} is not known: {reason}"

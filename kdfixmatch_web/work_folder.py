@@ -15,7 +15,7 @@ the file; whatever lies here can be deleted while no page is open.
 pictures    small copies of the images, for the page
 runs        the trainings that were started from the page, each a folder as that which
             `kdfixmatch train` writes, and the labels that it was given
-looks       what the last run makes of the images
+looks       which images are worth a label, and what the last run makes of them
 """
 
 

@@ -234,7 +234,7 @@ function showGuess() {
     accept.append(key("Enter"), ` ${current.guess}, ${percent(current.confidence)}`);
     part.append("The run takes it for ", accept);
   }
-  if (current?.reason) part.append(` ${current.reason}`);
+  if (current?.reason) part.append(` Suggested as ${current.reason}.`);
 }
 
 function showNext() {
@@ -583,7 +583,10 @@ function showTraining() {
     }
     parts.push(element("pre", { textContent: training.lines.join("\n") }));
   }
-  if (looking !== null) parts.push(element("p", { textContent: `${state.run} is looking at the images. ${looking}` }));
+  if (looking !== null) {
+    const who = state.run ?? "A pretrained network";
+    parts.push(element("p", { textContent: `${who} is looking at the images. ${looking}` }));
+  }
   if (trouble) parts.push(element("p", { textContent: trouble, className: "trouble" }));
   $("training").replaceChildren(...parts);
   $("training").hidden = parts.length === 0;

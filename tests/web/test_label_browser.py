@@ -39,7 +39,7 @@ def command(folder, *options):
     """The command as a process, and its first address."""
     typed = (
         *(sys.executable, "-m", "kdfixmatch_cli", "label", "--unlabeled", "photos"),
-        *("--labels", "labels.csv", "--no-browser", *options),
+        *("--labels", "labels.csv", "--no-browser", "--no-suggest", *options),
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(typed, cwd=folder, text=True, **pipes) as process:

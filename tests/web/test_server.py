@@ -41,7 +41,7 @@ def labeling(photos, tmp_path):
     images = ImageFolder(photos)
     store = LabelStore(tmp_path / "labels.csv", images)
     trainings = Trainings(tmp_path / "runs", images, None, [])
-    scout = Scout(tmp_path / "looks", photos)
+    scout = Scout(tmp_path / "looks", images, store, seeks=False)
     pictures = Pictures(images, tmp_path / "pictures")
     return Labeling(images, store, pictures, trainings, scout)
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from kdfixmatch_web.labeling import Labeling
 from kdfixmatch_web.outlook import Outlook, write_outlook
 from kdfixmatch_web.pictures import Pictures
 from kdfixmatch_web.scout import Scout
+from kdfixmatch_web.suggestions import read_suggestions, write_suggestions
 from kdfixmatch_web.trainings import USUAL_SIZE, Trainings, proposed_size, read_run
 
 NAMES = [f"{number}.png" for number in range(6)]
@@ -183,12 +185,13 @@ def test_guesses_doubts_and_likenesses(tmp_path):
 
 
 def labeling_of(tmp_path, images, labels, run=None):
+    store = LabelStore(labels, images)
     return Labeling(
         images,
-        LabelStore(labels, images),
+        store,
         Pictures(images, tmp_path / "pictures"),
         Trainings(tmp_path / "runs", images, None, []),
-        Scout(tmp_path / "looks", images.root),
+        Scout(tmp_path / "looks", images, store, tmp_path / "test"),
         run,
     )
 
@@ -208,17 +211,21 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     started.clear()
     assert labeling.state()["run"] == "run-1"
     ((command, _),) = started
-    assert command[1:3] == ("-m", "kdfixmatch_web.look")
+    assert command[1:3] == ["-m", "kdfixmatch_web.look"]
     # One that the run could not read is still asked for.
     (tmp_path / "looks").mkdir()
+    output = Path(command[-1])
+    suggested = [("1.png", "typical", "cat", 0.8), ("gone.png", "typical", "cat", 1)]
+    write_suggestions(output.with_suffix(".csv"), suggested)
     write_outlook(
-        *(command[5], [*NAMES[:4], "gone.png"], ["cat", "dog"]),
+        *(output, [*NAMES[:4], "gone.png"], ["cat", "dog"]),
         *(PROBABILITIES[:5], EMBEDDINGS[:5]),
     )
     assert labeling.state()["order"] == 2
     queue = labeling.queue(0, 9)
-    assert files(queue) == ["3.png", "2.png", "1.png", "0.png", "4.png"]
-    assert queue["items"][0]["guess"] == "dog" and "guess" not in queue["items"][4]
+    assert files(queue) == ["1.png", "3.png", "2.png", "0.png", "4.png"]
+    assert queue["items"][0]["reason"] == "typical"
+    assert queue["items"][1]["guess"] == "dog" and "guess" not in queue["items"][4]
     assert files(labeling.taken_for("cat", 2)) == ["2.png", "1.png"]
     assert labeling.taken_for("cat", 2)["rest"] == 1
     assert files(labeling.labeled_as("dog", 9)) == ["5.png"]
@@ -237,7 +244,7 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
 def test_a_look_that_fails_is_told_and_not_tried_again(tmp_path, images, labels):
     # Which has no model.
     write_run(tmp_path / "runs" / "run-1")
-    scout = Scout(tmp_path / "looks", images.root)
+    scout = Scout(tmp_path / "looks", images, LabelStore(labels, images))
     run = read_run(tmp_path / "runs" / "run-1")
     scout._job.start(
         [sys.executable, "-c", "print('Error: no such model')"], {"key": run.key}
@@ -249,13 +256,61 @@ def test_a_look_that_fails_is_told_and_not_tried_again(tmp_path, images, labels)
     assert scout.progress() is None and scout.outlook is None
 
 
-def test_a_damaged_look_is_told(tmp_path, images, started):
+def test_a_damaged_look_is_told(tmp_path, images, labels, started):
     write_run(tmp_path / "run-1")
-    run, scout = read_run(tmp_path / "run-1"), Scout(tmp_path / "looks", images.root)
+    run = read_run(tmp_path / "run-1")
+    scout = Scout(tmp_path / "looks", images, LabelStore(labels, images))
     assert not scout.follow(run)
     ((command, _),) = started
     (tmp_path / "looks").mkdir()
-    with open(command[5], "wb") as file:
-        file.write(b"PK\x03\x04 and no more")
+    write_suggestions(Path(command[-1]).with_suffix(".csv"), [])
+    Path(command[-1]).write_bytes(b"PK\x03\x04 and no more")
     assert not scout.follow(run)
     assert scout.trouble
+
+
+def test_before_there_is_a_run_typical_images_come_first(
+    tmp_path, images, labels, started
+):
+    labeling = labeling_of(tmp_path, images, labels)
+    assert labeling.state()["order"] == 1
+    ((command, _),) = started
+    options = command[command.index("suggest") + 1 :]
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    output = tmp_path / "looks" / "typical-1.csv"
+    assert given == {
+        "--unlabeled": str(images.root),
+        "--count": "2",
+        "--on-error": "skip",
+        "--output": str(output),
+        "--labels": str(labels),
+        "--test": str(tmp_path / "test"),
+    }
+    output.parent.mkdir()
+    output.write_text("file,reason,guess,confidence\n5.png,typical,,\n")
+    assert labeling.state()["order"] == 2
+    (first, second) = labeling.queue(0, 9)["items"]
+    assert first == {"file": "5.png", "label": None, "reason": "typical"}
+    assert second == {"file": "4.png", "label": None}
+    # When all of them have a label, others are looked for.
+    started.clear()
+    labeling.state()
+    assert started == []
+    labeling.change([Change("5.png", "dog")])
+    ((command, _),) = started
+    assert command[-5].endswith("typical-2.csv")
+    # Where it is not wanted, nothing is.
+    started.clear()
+    store = LabelStore(labels, images)
+    assert not Scout(tmp_path / "others", images, store, seeks=False).follow(None)
+    assert started == []
+
+
+def test_suggestions_with_a_guess_are_read(tmp_path):
+    path = tmp_path / "to_label.csv"
+    path.write_text("file,reason,guess,confidence\na.png,doubtful: x or y,x,0.5\n")
+    (suggestion,) = read_suggestions(path).values()
+    assert suggestion.guess.label == "x" and suggestion.guess.confidence == 0.5
+    path.write_text("file,label\n")
+    with pytest.raises(ValueError, match="it has the columns file,label"):
+        read_suggestions(path)
