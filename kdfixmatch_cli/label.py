@@ -111,7 +111,7 @@ def label(
         # The usual end.
         with contextlib.suppress(KeyboardInterrupt):
             serve(new_app(labeling), listening, host, ready)
-        _conclude(console, store, labels)
+        _conclude(console, store, labels, labeling.training())
 
 
 def _take(labels: dict[str, str], store: LabelStore, console: Console) -> None:
@@ -216,5 +216,9 @@ def _open(address: str, work: WorkFolder, stack: contextlib.ExitStack) -> None:
         webbrowser.open(page.as_uri())
 
 
-def _conclude(console: Console, store: LabelStore, labels: Path) -> None:
+def _conclude(
+    console: Console, store: LabelStore, labels: Path, training: str | None
+) -> None:
     console.print(f"\n{len(store):,} images are labeled in {labels}")
+    if training is not None:
+        console.print(f"{training} is being trained; the same command finds it again")

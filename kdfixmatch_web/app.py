@@ -107,10 +107,12 @@ def new_app(labeling: Labeling) -> Starlette:
 
     async def train(request: Request) -> Response:
         sent = await _sent(request)
-        if not isinstance(sent, dict) or set(sent) != {"minutes", "image_size"}:
-            raise HTTPException(400, "Send `minutes` and `image_size`.")
-        started = run_in_threadpool(labeling.train, sent["minutes"], sent["image_size"])
-        return JSONResponse(await started)
+        wanted = {"minutes", "image_size", "goes_on"}
+        if not isinstance(sent, dict) or set(sent) != wanted:
+            raise HTTPException(400, f"Send {', '.join(sorted(wanted))}.")
+        if not isinstance(sent["goes_on"], bool):
+            raise HTTPException(400, "`goes_on` must be true or false.")
+        return JSONResponse(await run_in_threadpool(labeling.train, **sent))
 
     async def stop(request: Request) -> Response:
         await _sent(request)

@@ -202,10 +202,35 @@ class Labeling:
         """The labels as JSON for Label Studio."""
         return to_tasks(self.store.labels(), self.images)
 
-    def train(self, minutes: float | None, image_size: int | None) -> dict[str, Any]:
-        """Starts a training; see `Trainings.start`. Returns what `state` does."""
-        self._trainings.start(self.store.path, minutes, image_size)
+    def train(
+        self, minutes: float | None, image_size: int | None, goes_on: bool
+    ) -> dict[str, Any]:
+        """Starts a training; see `Trainings.start`.
+
+        Args:
+            minutes: How long it may take.
+            image_size: Side of the images.
+            goes_on: Whether it starts from the networks of the run that is shown.
+
+        Returns:
+            What `state` does.
+
+        Raises:
+            ValueError: There is no such run, or as `Trainings.start` does.
+        """
+        run = self._current_run(self._trainings.finished()) if goes_on else None
+        if goes_on and run is None:
+            raise ValueError(
+                "`goes_on` must be false before a run has ended. Received: true"
+            )
+        earlier = None if run is None else run.path
+        self._trainings.start(self.store.path, minutes, image_size, earlier)
         return self.state()
+
+    def training(self) -> str | None:
+        """The name of the run that is being trained, None if none is."""
+        found = self._trainings.state()
+        return found["name"] if found is not None and found["running"] else None
 
     def stop(self) -> dict[str, Any]:
         """Ends the training that runs. Returns what `state` does."""

@@ -85,7 +85,11 @@ class Trainings:
         return proposed_size(self._images)
 
     def start(
-        self, labels: Path, minutes: float | None, image_size: int | None
+        self,
+        labels: Path,
+        minutes: float | None,
+        image_size: int | None,
+        earlier: Path | None = None,
     ) -> None:
         """Starts a training in a process of its own.
 
@@ -95,6 +99,7 @@ class Trainings:
             minutes: How long it may take. None: as the options have it.
             image_size: Side of the squares that images are resized to. None: as the
                 options have it.
+            earlier: Folder of a run whose networks it starts from, at their size.
 
         Raises:
             ValueError: There are too few labels, or a number is out of bounds.
@@ -103,6 +108,11 @@ class Trainings:
         """
         _check_number("minutes", minutes, 0, MAX_MINUTES)
         _check_number("image_size", image_size, 7, MAX_SIDE, int)
+        if earlier is not None and image_size is not None:
+            raise ValueError(
+                "`image_size` must be left out where a training starts from an earlier "
+                f"one, which has its own. Received: {image_size}"
+            )
         if self._job.is_running():
             raise RuntimeError("A training is running already.")
         # It would say so as well, but seconds later.
@@ -122,7 +132,12 @@ class Trainings:
             *("--unlabeled", str(self._unlabeled), "--labels", str(copy)),
             *("--output", str(run), "--on-error", "skip"),
         ]
-        given = {"--test": self._test, "--minutes": minutes, "--image-size": image_size}
+        given = {
+            "--test": self._test,
+            "--minutes": minutes,
+            "--image-size": image_size,
+            "--continue-from": None if earlier is None else earlier.absolute(),
+        }
         for option, value in given.items():
             if value is not None:
                 command += [option, str(value)]

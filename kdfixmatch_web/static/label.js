@@ -90,7 +90,7 @@ function take(found) {
   if (!isSizeKnown && state.image_size !== null) $("image-size").value = state.image_size;
   isSizeKnown = true;
   once("classes", state.classes, showClasses);
-  once("tables", [state.classes, state.none_of_these, state.runs], showTables);
+  if (!$("progress").hidden) showTablesOnce();
   once("training", [state.training, state.looking, state.trouble, state.run], showTraining);
   if (isOther) return restart();
 }
@@ -328,12 +328,20 @@ function keyed() {
   return keys;
 }
 
+const countsShown = new Map();
+
 function showClasses() {
+  if (state.classes.length === countsShown.size && state.classes.every(({ name }) => countsShown.has(name))) {
+    for (const { name, count } of state.classes) countsShown.get(name).textContent = number(count);
+    return;
+  }
   const keys = keyed();
+  countsShown.clear();
   $("classes").replaceChildren(...state.classes.map(({ name, count }) => {
     const button = element("button", { type: "button", onclick: () => label(name) });
-    button.append(key(keys.get(name) ?? " "), element("span", { textContent: name }),
-      element("span", { className: "count", textContent: number(count) }));
+    const shown = element("span", { className: "count", textContent: number(count) });
+    countsShown.set(name, shown);
+    button.append(key(keys.get(name) ?? " "), element("span", { textContent: name }), shown);
     return button;
   }));
 }
@@ -457,6 +465,7 @@ for (const button of document.querySelectorAll("nav button")) {
     }
     if (button.dataset.view === "single") $("frame").focus({ preventScroll: true });
     if (button.dataset.view === "grid") showGrid();
+    if (button.dataset.view === "progress") showTablesOnce();
   };
 }
 
@@ -551,6 +560,8 @@ function table(caption, heads, rows) {
     element("thead", {}, head), element("tbody", {}, ...body));
 }
 
+const showTablesOnce = () => once("tables", [state.classes, state.none_of_these, state.runs], showTables);
+
 function showTables() {
   const classes = [...state.classes, state.none_of_these].map(({ name, count }) => [name, number(count)]);
   const parts = [table("Labels by class", ["class", "labels"], classes)];
@@ -573,6 +584,8 @@ function showTraining() {
   const isRunning = training?.running ?? false;
   $("train").disabled = isRunning;
   $("stop").hidden = !isRunning;
+  $("goes-on-label").hidden = state.run === null;
+  $("goes-on-run").textContent = state.run ?? "";
   const parts = [];
   if (training !== null) {
     const how = isRunning ? "is being trained" : training.failed ? "has failed" : "has ended";
@@ -605,8 +618,12 @@ async function order(path, sent, words) {
 $("train-form").onsubmit = (event) => {
   event.preventDefault();
   const value = (id) => ($(id).value === "" ? null : Number($(id).value));
-  order("/train", { minutes: value("minutes"), image_size: value("image-size") }, "The training has begun. You can go on labeling.");
+  const goesOn = $("goes-on").checked;
+  const size = goesOn ? null : value("image-size");
+  order("/train", { minutes: value("minutes"), image_size: size, goes_on: goesOn }, "The training has begun. You can go on labeling.");
 };
+// It keeps the size of those networks.
+$("goes-on").onchange = () => { $("image-size").disabled = $("goes-on").checked; };
 $("stop").onclick = () => order("/stop", {}, "The training is being ended.");
 
 // While something runs, and when somebody comes back, the page asks how it is.

@@ -1,10 +1,12 @@
 """Labeling in a real browser, where there is a Chromium."""
 
 import csv
+import http.server
 import re
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +16,19 @@ from PIL import Image
 from tests.in_browser import DESK, PHONE, UNNAMED, accessibility_faults, widths
 
 pytestmark = pytest.mark.browser
+
+
+class Empty(http.server.BaseHTTPRequestHandler):
+    """Answers with an empty page."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
 
 COLORS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -269,6 +284,44 @@ def test_two_windows_do_not_overwrite_one_another(folder, browser):
         first.keyboard.press("Backspace")
         first.wait_for_selector("#message:has-text('has the label “blue”')")
         assert labels(folder) == {file: "blue"}
+
+
+# What another page can try, on another port of the host, to which cookies are sent.
+ATTACK = """
+async address => {
+    const sent = JSON.stringify({changes: [{file: "000 red.png", label: "evil"}]});
+    for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
+        const headers = {"Content-Type": type};
+        const how = {method: "POST", mode: "no-cors", credentials: "include"};
+        await fetch(address + "labels", {...how, headers, body: sent}).catch(() => 0);
+    }
+    const read = await fetch(address + "state", {credentials: "include"})
+        .then(answer => answer.text(), () => "refused");
+    const image = new Image();
+    image.src = address + "picture?size=small&file=000%20red.png";
+    await image.decode().catch(() => 0);
+    return [read, image.naturalWidth];
+}
+"""
+
+
+def test_another_page_in_the_same_browser_sees_and_changes_nothing(folder, browser):
+    with (
+        serving(folder) as address,
+        opened(browser, address) as page,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as other,
+    ):
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        second = page.context.new_page()
+        second.goto(f"http://127.0.0.1:{other.server_port}/")
+        here = address.partition("?")[0]
+        assert second.evaluate(ATTACK, here) == ["refused", 0]
+        framed = "here => { const f = document.createElement('iframe'); f.src = here;"
+        second.evaluate(framed + " document.body.append(f); }", here)
+        second.close()
+        other.shutdown()
+        press(page, *"red", "Enter")
+        assert labels(folder) == {"000 red.png": "red"}
 
 
 def test_a_killed_server_is_said_and_has_lost_nothing(folder, browser):

@@ -339,7 +339,7 @@ def test_one_page_at_a_time_writes_to_a_file(tmp_path):
 
 
 def test_a_training_of_too_few_labels_is_refused_before_it_starts(client, labeling):
-    sent = {"minutes": 1, "image_size": 32}
+    sent = {"minutes": 1, "image_size": 32, "goes_on": False}
     answer = client.post("/train", json=sent)
     assert answer.status_code == 422 and "there is no such file" in answer.text
     client.post("/labels", json=change("a.png", "cat"))
@@ -351,18 +351,20 @@ def test_a_training_of_too_few_labels_is_refused_before_it_starts(client, labeli
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        ({"minutes": 0, "image_size": None}, 422),
-        ({"minutes": "5 --output /etc", "image_size": None}, 422),
-        ({"minutes": float("inf"), "image_size": None}, 422),
-        ({"minutes": None, "image_size": 96.5}, 422),
-        ({"minutes": None, "image_size": True}, 422),
-        ({"minutes": None, "image_size": 1e9}, 422),
-        ({"minutes": None}, 400),
-        ({"minutes": None, "image_size": None, "output": "/etc"}, 400),
-        ([], 400),
+        ({"minutes": 0}, 422),
+        ({"minutes": "5 --output /etc"}, 422),
+        ({"minutes": float("inf")}, 422),
+        ({"image_size": 96.5}, 422),
+        ({"image_size": True}, 422),
+        ({"image_size": 1e9}, 422),
+        ({"goes_on": True}, 422),
+        ({"goes_on": "/etc"}, 400),
+        ({"output": "/etc"}, 400),
     ],
 )
-def test_a_page_says_no_more_of_a_training_than_two_numbers(client, sent, status):
+def test_a_page_says_no_more_of_a_training_than_it_may(client, sent, status):
+    sent = {"minutes": None, "image_size": None, "goes_on": False, **sent}
     answer = client.post("/train", content=json.dumps(sent))
     assert answer.status_code == status, answer.text
+    assert client.post("/train", json=[]).status_code == 400
     assert client.get("/state").json()["training"] is None

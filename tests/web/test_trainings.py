@@ -135,6 +135,12 @@ def test_a_training_gets_its_own_copy_of_the_labels(tmp_path, images, labels, st
     # Also after one that was refused before it made its folder.
     trainings.start(labels, None, None)
     assert "--minutes" not in started[1][0] and started[1][1]["run"] == "run-2"
+    trainings.start(labels, None, None, tmp_path / "earlier")
+    command = started[2][0]
+    earlier = command[command.index("--continue-from") + 1]
+    assert earlier == str(tmp_path / "earlier") and "--image-size" not in command
+    with pytest.raises(ValueError, match="`image_size` must be left out"):
+        trainings.start(labels, None, 32, tmp_path / "earlier")
 
 
 def test_what_runs_gave_is_told_by_their_own_measure(tmp_path, images):
@@ -210,6 +216,12 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     write_run(tmp_path / "runs" / "run-1")
     started.clear()
     assert labeling.state()["run"] == "run-1"
+    labels.write_text("file,label\n5.png,dog\n4.png,cat\n")
+    labeling.train(None, None, goes_on=True)
+    assert str(tmp_path / "runs" / "run-1") in started[-1][0]
+    labeling.change([Change("4.png", None, "cat")])
+    started.clear()
+    labeling.state()
     ((command, _),) = started
     assert command[1:3] == ["-m", "kdfixmatch_web.look"]
     # One that the run could not read is still asked for.
