@@ -360,6 +360,56 @@ def train(
     train(options, given)
 
 
+@_command(
+    "kdfixmatch audit --labeled photos/labeled --unlabeled photos/unlabeled --test "
+    "photos/test --output findings.csv"
+)
+def audit(
+    *,
+    unlabeled: Annotated[
+        Path, _option("Folder of images, flat or nested.", IMAGES, show_default=False)
+    ],
+    labeled: Annotated[
+        Path | None,
+        _option("Folder with one sub-folder of images for each class.", IMAGES),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        _option("CSV file with the columns file,label; see `train`.", IMAGES),
+    ] = None,
+    test: Annotated[
+        Path | None, _option("Labeled folder of test images.", IMAGES)
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        _option("Size in pixels that images are compared in; see `train`.", IMAGES),
+    ] = "96",
+    on_error: OnError = "raise",
+    allow_single: Annotated[
+        bool,
+        typer.Option(
+            "--allow-single",
+            help="Accept labels in --labels that are used once, as the misspelled are.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = False,
+    output: Annotated[Path, _option("CSV file to write.")] = Path("findings.csv"),
+    backbone: Annotated[
+        str, _option("The pretrained network; see `train`.", NETWORK)
+    ] = "auto",
+    weights: Annotated[
+        str, _option("imagenet, or the path of a weights file.", NETWORK)
+    ] = "imagenet",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Look for copies, doubtful labels and useless images; changes nothing."""
+    options = dict(locals())
+    from kdfixmatch_cli.audit import run
+
+    run(options)
+
+
 @_command("kdfixmatch suggest --unlabeled photos --count 24 --output to_label.csv")
 def suggest(
     *,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,24 @@ def _files(source: ImageSource) -> list[Path]:
 
 
 def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Images:
-    """Opens and checks all images that the options of `train` name.
+    """Opens all images that the options of `train` name, and looks for copies.
+
+    Raises:
+        ValueError: Something is not usable; the message names the option or the file.
+    """
+    found = open_sets(params, size)
+    option = "--labeled" if params["labels"] is None else "--labels"
+    warn_of_contradictions(found.labeled, option)
+    if found.test is None:
+        return found
+    copies = find_copies(found.test, found.labeled, "--test")
+    test = without(found.test, copies)
+    warn_of_look_alikes(test, found.labeled, "--test")
+    return replace(found, test=test, copies=len(copies))
+
+
+def open_sets(params: Mapping[str, Any], size: tuple[int, int] | None) -> Images:
+    """Opens all images that the options of `train` name, as they are.
 
     Raises:
         ValueError: Something is not usable; the message names the option or the file.
@@ -201,15 +218,7 @@ def open_images(params: Mapping[str, Any], size: tuple[int, int] | None) -> Imag
     )
     labeled_images, test = data.labeled, data.validation
     unlabeled = without_none_of_these(data.unlabeled, labeled_images, "--unlabeled")
-    warn_of_contradictions(
-        labeled_images, "--labeled" if labels is None else "--labels"
-    )
-    if test is None:
-        return Images(labeled_images, unlabeled, None, paths)
-    copies = find_copies(test, labeled_images, "--test")
-    test = without(test, copies)
-    warn_of_look_alikes(test, labeled_images, "--test")
-    return Images(labeled_images, unlabeled, test, paths, len(copies))
+    return Images(labeled_images, unlabeled, test, paths)
 
 
 def _check_one_size(labeled: LabeledImages, option: str, source: ImageSource) -> None:

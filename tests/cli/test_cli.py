@@ -36,6 +36,7 @@ from tests.untraced import untraced
 
 COMMANDS = (
     "train",
+    "audit",
     "suggest",
     "predict",
     "evaluate",
