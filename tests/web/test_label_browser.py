@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdfixmatch_web.image_folder import ImageFolder
+from kdfixmatch_web.label_store import LabelStore
+from kdfixmatch_web.outlook import write_outlook
+from kdfixmatch_web.scout import Scout
+from kdfixmatch_web.suggestions import write_suggestions
+from kdfixmatch_web.trainings import read_run
+from kdfixmatch_web.work_folder import WorkFolder
 from tests.in_browser import DESK, PHONE, UNNAMED, accessibility_faults, widths
+from tests.web.test_trainings import write_run
 
 pytestmark = pytest.mark.browser
 
@@ -172,6 +180,23 @@ def test_thirty_images_are_labeled_by_keyboard(folder, browser):
         assert len(labels(folder)) == 29
 
 
+def write_doubts(folder, class_names):
+    """Two runs, the last of which doubts all images but the broken one."""
+    work = WorkFolder.of(folder / "labels.csv")
+    write_run(work.runs / "run-1", accuracy=0.5)
+    write_run(work.runs / "run-2", accuracy=0.4)
+    images = ImageFolder(folder / "photos")
+    store = LabelStore(folder / "labels.csv", images)
+    task = Scout(work.looks, images, store)._of_run(read_run(work.runs / "run-2"))
+    names = [name for name in images.names if "broken" not in name]
+    number = len(names)
+    work.looks.mkdir()
+    doubt = (f"{HOSTILE}.png", f"doubtful: {HOSTILE} or not", class_names[0], 0.5)
+    write_suggestions(task.file.with_suffix(".csv"), [doubt])
+    halves, points = np.full((number, 2), 0.5), np.ones((number, 2))
+    write_outlook(task.file, names, class_names, halves, points)
+
+
 @pytest.mark.parametrize("scheme, width", [("light", PHONE), ("dark", DESK)])
 def test_hostile_names_are_text_on_a_page_for_everybody(
     tmp_path, browser, scheme, width
@@ -182,13 +207,22 @@ def test_hostile_names_are_text_on_a_page_for_everybody(
     rows = [f"001 green.png,{HOSTILE}", f"002 blue.png,{'long' * 25}"]
     text = "\n".join(["file,label", *rows])
     (tmp_path / "labels.csv").write_text(text)
+    write_doubts(tmp_path, [HOSTILE, "long" * 25])
     with (
         serving(tmp_path) as address,
         opened(browser, address, scheme, width) as page,
     ):
+        page.wait_for_selector("#guess button")
+        page.wait_for_selector("#similar img")
+        page.wait_for_selector("#guess:has-text('Suggested as doubtful: <img')")
+        while shown(page) != "000 broken.png":
+            press(page, "ArrowRight")
         page.wait_for_selector("#frame p:has-text('damaged')")
         for name in ("One by one", "Grid", "Progress", "Keys"):
             view(page, name)
+            if name == "Grid":
+                page.get_by_label("Images that").select_option("have the label")
+                page.locator("#grid-images button").first.click()
             assert accessibility_faults(page) == []
             assert not page.evaluate(UNNAMED)
             scroll, client = widths(page)
