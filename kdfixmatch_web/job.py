@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 from kdfixmatch_keras.storage.files import writing, written_aside
 
+# Runs a module, but none that lies in the working folder, which may be one of images
+# that somebody else has made.
+PYTHON = (sys.executable, "-P", "-m")
 # The end of what a process said that is looked at.
 _TAIL = 1 << 14
 

@@ -2,13 +2,12 @@
 
 import contextlib
 import hashlib
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdfixmatch_web.image_folder import ImageFolder
-from kdfixmatch_web.job import Job
+from kdfixmatch_web.job import PYTHON, Job
 from kdfixmatch_web.label_store import LabelStore
 from kdfixmatch_web.outlook import Outlook
 from kdfixmatch_web.suggestions import COUNT, Suggestion, read_suggestions
@@ -102,7 +101,7 @@ class Scout:
     def _of_run(self, run: FinishedRun) -> _Task:
         name = hashlib.sha256(run.key.encode()).hexdigest()
         file = self._folder / f"{name}.npz"
-        command = [sys.executable, "-m", "kdfixmatch_web.look"]
+        command = [*PYTHON, "kdfixmatch_web.look"]
         command += [str(run.path.absolute()), str(self._images.root.absolute())]
         command += [str(self._store.path), str(file)]
         return _Task(
@@ -118,8 +117,8 @@ class Scout:
         file = self._folder / f"{name}.csv"
         count = min(COUNT, len(self._images) - len(self._store))
         # Whoever labels meanwhile should not wait for it.
-        command = ["nice", "-n", "10", sys.executable, "-m", "kdfixmatch_cli"]
-        command += ["suggest", "--unlabeled", str(self._images.root.absolute())]
+        command = ["nice", "-n", "10", *PYTHON, "kdfixmatch_cli", "suggest"]
+        command += ["--unlabeled", str(self._images.root.absolute())]
         command += ["--count", str(count), "--on-error", "skip", "--output", str(file)]
         if len(self._store):
             command += ["--labels", str(self._store.path)]

@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from kdfixmatch_keras.sources.labels_file import read_labels_file
 from kdfixmatch_keras.storage.files import written_aside
 from kdfixmatch_keras.storage.integrity import unsealed
 from kdfixmatch_web.image_folder import ImageFolder
-from kdfixmatch_web.job import Job
+from kdfixmatch_web.job import PYTHON, Job
 
 MAX_MINUTES, MAX_SIDE = 7 * 24 * 60, 4096
 # Where images have to be resized: small enough for a machine without a GPU.
@@ -128,7 +127,7 @@ class Trainings:
         with written_aside(copy) as aside:
             aside.write_bytes(labels.read_bytes())
         command = [
-            *(sys.executable, "-m", "kdfixmatch_cli", "train"),
+            *(*PYTHON, "kdfixmatch_cli", "train"),
             *("--unlabeled", str(self._unlabeled), "--labels", str(copy)),
             *("--output", str(run), "--on-error", "skip"),
         ]

@@ -79,6 +79,16 @@ async function ask(path, sent) {
   throw new Refusal(answer.status, await answer.text());
 }
 
+// What cannot be had from the server is told; what is shown stays.
+const told = (work) => async (...given) => {
+  try {
+    return await work(...given);
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    say(refusal.message, true);
+  }
+};
+
 function take(found) {
   const isOther = state !== null && state.order !== found.order;
   state = found;
@@ -145,7 +155,7 @@ async function fill() {
 }
 
 // Another order: what is shown stays, what comes next is new.
-async function restart() {
+const restart = told(async () => {
   queue = [];
   place = 0;
   filled += 1;
@@ -160,9 +170,9 @@ async function restart() {
   }
   showNext();
   if (current === null) await advance();
-}
+});
 
-async function advance() {
+const advance = told(async () => {
   if (queue.length === 0) {
     if (place === null && skipped.size) {
       skipped.clear();
@@ -173,8 +183,8 @@ async function advance() {
   current = queue.shift() ?? null;
   await showImage();
   // Not before it shows: these may take their time.
-  fill().then(showNext).catch((refusal) => say(refusal.message, true));
-}
+  told(fill)().then(showNext);
+});
 
 function preload(item) {
   if (!loaded.has(item.file)) {
@@ -217,11 +227,11 @@ async function showImage() {
 }
 
 // What cannot be read comes as a single pixel.
-async function showTrouble(item) {
+const showTrouble = told(async (item) => {
   const { reason } = await ask(`/trouble?file=${encodeURIComponent(item.file)}`);
   if (item !== current || reason === null) return;
   $("frame").replaceChildren(element("p", { textContent: `This image cannot be read: ${reason}. Skip it.` }));
-}
+});
 
 function showGuess() {
   const part = $("guess");
@@ -481,7 +491,7 @@ async function showGrid() {
 
 let gridsAsked = 0; // An answer that comes late is not shown.
 
-async function loadGrid() {
+const loadGrid = told(async () => {
   const label = $("grid-class").value;
   const isReview = $("grid-kind").value === "labeled-as";
   const query = `count=${GRID}&class=${encodeURIComponent(label)}`;
@@ -515,7 +525,7 @@ async function loadGrid() {
     return element("li", {}, button);
   }));
   showAccept();
-}
+});
 
 function showAccept() {
   const wrong = grid.wrong.size;
@@ -605,15 +615,11 @@ function showTraining() {
   $("training").hidden = parts.length === 0;
 }
 
-async function order(path, sent, words) {
-  try {
-    await take(await ask(path, sent));
-    say(words);
-  } catch (refusal) {
-    say(refusal.message, true);
-  }
+const order = told(async (path, sent, words) => {
+  await take(await ask(path, sent));
+  say(words);
   watch();
-}
+});
 
 $("train-form").onsubmit = (event) => {
   event.preventDefault();
@@ -635,14 +641,12 @@ function watch() {
   if (state?.training?.running || (state !== null && state.looking !== null)) watching = setTimeout(look, 1000);
 }
 
-async function look() {
-  try {
-    await take(await ask("/state"));
-  } catch (refusal) {
-    say(refusal.message, true);
-  }
+const look = told(async () => {
+  // Once more, also if this fails.
   watch();
-}
+  await take(await ask("/state"));
+  watch();
+});
 
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look();
@@ -650,10 +654,8 @@ document.addEventListener("visibilitychange", () => {
 
 // Beginning
 
-try {
+await told(async () => {
   await take(await ask("/state"));
   await advance();
   watch();
-} catch (refusal) {
-  say(refusal.message, true);
-}
+})();

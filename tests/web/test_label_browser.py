@@ -150,6 +150,12 @@ def test_thirty_images_are_labeled_by_keyboard(folder, browser):
             press(page, *name, "Enter")
             expected[file] = name
             assert labels(folder) == expected
+        # The arrow moves the image, as long as it is large.
+        file, zooming = shown(page), page.get_by_role("button", name="Zoom")
+        for pressed, is_large in (("+", True), ("ArrowRight", True), ("Escape", False)):
+            page.keyboard.press(pressed)
+            assert zooming.get_attribute("aria-pressed") == str(is_large).lower()
+        assert shown(page) == file
         for _ in range(24):
             file = shown(page)
             press(page, str(1 + list(COLORS).index(color_of(file))))

@@ -115,8 +115,8 @@ def test_a_training_gets_its_own_copy_of_the_labels(tmp_path, images, labels, st
     trainings = Trainings(tmp_path / "runs", images, tmp_path / "test", options)
     trainings.start(labels, 1.5, 32)
     ((command, facts),) = started
-    assert command[1:4] == ["-m", "kdfixmatch_cli", "train"]
-    given = dict(zip(command[4::2], command[5::2], strict=True))
+    assert command[1:5] == ["-P", "-m", "kdfixmatch_cli", "train"]
+    given = dict(zip(command[5::2], command[6::2], strict=True))
     copy = tmp_path / "runs" / "run-1.csv"
     assert given == {
         "--unlabeled": str(images.root),
@@ -223,7 +223,7 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     started.clear()
     labeling.state()
     ((command, _),) = started
-    assert command[1:3] == ["-m", "kdfixmatch_web.look"]
+    assert command[1:4] == ["-P", "-m", "kdfixmatch_web.look"]
     # One that the run could not read is still asked for.
     (tmp_path / "looks").mkdir()
     output = Path(command[-1])
