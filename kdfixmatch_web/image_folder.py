@@ -25,7 +25,7 @@ class ImageFolder:
         argument: Name that error messages give to it.
 
     Attributes:
-        root: The folder.
+        root: The folder, as an absolute path.
         names: Names of the images in the order of `sources.FolderSource`.
         left_out: Number of files by the reason for which they are not among them.
 
@@ -34,7 +34,8 @@ class ImageFolder:
     """
 
     def __init__(self, folder: Path, argument: str = "folder") -> None:
-        self.root = check_folder(folder, argument)
+        # Paths of its files begin with it, which those in "." would not.
+        self.root = check_folder(folder, argument).absolute()
         self._real_root = os.path.realpath(self.root)
         found = search_folder(self.root)
         self.left_out: Counter[str] = Counter()

@@ -299,7 +299,10 @@ const keepUndoable = () => sessionStorage.setItem(state.id, JSON.stringify(undoa
 async function undo() {
   if (busy) return;
   const made = undoable.pop();
-  if (made === undefined) return say("There is nothing to undo.");
+  if (made === undefined) {
+    say("There is nothing to undo.");
+    return;
+  }
   const back = made.map(({ file, label, expected }) => ({ file, label: expected, expected: label }));
   const files = back.length === 1 ? back[0].file : `${back.length} images`;
   const isDone = await change(back, `${files}: label taken back`);
@@ -420,13 +423,14 @@ $("typed").addEventListener("blur", () => { $("choices").hidden = true; });
 // Keys
 
 function onKey(event) {
-  if ($("single").hidden || state === null) return;
+  if (state === null) return;
   const { key: pressed, target } = event;
-  if ((event.ctrlKey || event.metaKey) && pressed === "z" && target.id !== "typed") {
+  if ((event.ctrlKey || event.metaKey) && pressed === "z" && !target.closest("input")) {
     event.preventDefault();
-    undo();
+    undo().then(() => $("grid").hidden || loadGrid());
     return;
   }
+  if ($("single").hidden) return;
   if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea")) return;
   // A key that is held down would label what nobody has seen.
   if (event.repeat && !$("frame").classList.contains("zoomed")) return;
@@ -551,6 +555,7 @@ async function acceptGrid() {
   }
   await loadGrid();
   $("grid-title").scrollIntoView();
+  ($("grid-images").querySelector("button") ?? $("grid-class")).focus({ preventScroll: true });
 }
 
 $("grid-class").onchange = loadGrid;

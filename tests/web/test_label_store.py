@@ -119,6 +119,21 @@ def test_a_file_of_a_user_is_taken_as_it_is(photos, images, path):
     assert rows(empty) == {"a.png": "cat"}
 
 
+@pytest.mark.parametrize("typed", [".", "../photos", "../photos/", "sub/..", "../link"])
+def test_a_folder_has_the_same_names_however_it_is_typed(
+    photos, images, path, monkeypatch, typed
+):
+    (photos.parent / "link").symlink_to(photos)
+    monkeypatch.chdir(photos)
+    others = ImageFolder(Path(typed))
+    assert others.names == images.names
+    LabelStore(path, others).change([Change("sub/ü.png", "cat")])
+    assert rows(path) == {"sub/ü.png": "cat"}
+    assert LabelStore(path, others).get("sub/ü.png") == "cat"
+    assert others.file("sub/ü.png").samefile(photos / "sub" / "ü.png")
+    assert others.name_of(photos / "sub" / "ü.png") == "sub/ü.png"
+
+
 @pytest.mark.parametrize("kept", range(1, len('"b.png","dog"')))
 def test_a_line_without_its_end_was_never_answered(images, path, kept):
     whole = 'file,label\n"a.png","cat"\n'
