@@ -21,25 +21,30 @@ from kdfixmatch_web.class_folders import check_class_folders, write_class_folder
 from kdfixmatch_web.image_folder import ImageFolder
 from kdfixmatch_web.label_store import Change, Conflict, LabelStore
 from kdfixmatch_web.label_studio import read_tasks, to_tasks
-from kdfixmatch_web.labeling import Labeling
 from kdfixmatch_web.pictures import Pictures
-from kdfixmatch_web.scout import Scout
-from kdfixmatch_web.trainings import FinishedRun, Trainings, read_run
 from kdfixmatch_web.work_folder import WorkFolder, labels_held
 
 try:
     from kdfixmatch_web.app import new_app
     from kdfixmatch_web.guard import is_loopback
+    from kdfixmatch_web.labeling import Labeling
+    from kdfixmatch_web.scout import Scout
     from kdfixmatch_web.server import listen, serve
+    from kdfixmatch_web.trainings import FinishedRun, Trainings, read_run
 except ModuleNotFoundError as error:
+    remedy = 'install it with `pip install "kdfixmatch-keras[label]"`'
+    if error.name == "fcntl":
+        remedy = "Windows has none; Linux and macOS do"
     raise ImportError(
-        f"The page needs {error.name}, which is missing: install it with "
-        '`pip install "kdfixmatch-keras[label]"`.'
+        f"The page needs {error.name}, which is missing: {remedy}."
     ) from error
 
 
 # Options of `train` that the page gives to it.
-_GIVEN = ("--labeled", "--labels", "--unlabeled", "--output", "--test", "--on-error")
+_GIVEN = (
+    *("--labeled", "--labels", "--unlabeled", "--output", "--test", "--on-error"),
+    "--continue-from",
+)
 
 
 def label(
