@@ -64,6 +64,7 @@ class Labeling:
         """What the page shows beside the images."""
         self.store.refresh()
         finished = self._trainings.finished()
+        begun = [] if self._run is None else [self._run]
         run = self._current_run(finished)
         if self._scout.follow(run):
             self._reorder()
@@ -85,7 +86,7 @@ class Labeling:
             "left_out": dict(self.images.left_out),
             "order": self._order_number,
             "run": None if run is None else run.path.name,
-            "runs": [run.as_json() for run in finished],
+            "runs": [run.as_json() for run in [*begun, *finished]],
             "image_size": self._image_size,
             "training": self._trainings.state(),
             "looking": self._scout.progress(),

@@ -5,7 +5,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,12 @@ class FinishedRun:
 
     def as_json(self) -> dict[str, Any]:
         """What the page shows of it."""
-        return {**asdict(self), "path": str(self.path), "name": self.path.name}
+        return {
+            "name": self.path.name,
+            "labels": self.labels,
+            "accuracy": self.accuracy,
+            "measured": self.measured,
+        }
 
 
 class Trainings:
@@ -202,8 +207,8 @@ def read_run(folder: Path) -> FinishedRun | None:
     if facts is None or "finished" not in facts:
         return None
     key = f"{folder.absolute()} {facts.get('started')} {facts['finished']}"
-    labels = int(facts["images"]["labeled"])
-    accuracy, measured = facts["test_accuracy"].get("inner"), "test images"
+    labels = int(facts.get("images", {}).get("labeled", 0))
+    accuracy, measured = facts.get("test_accuracy", {}).get("inner"), "test images"
     if accuracy is None:
         # Without test images, what the labels themselves tell.
         probe = (_read_json(folder / "report.json") or {}).get("probe") or {}

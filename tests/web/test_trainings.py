@@ -68,6 +68,9 @@ def write_run(folder, accuracy=None, cross_validated=None, labeled=4, **facts):
     (folder / "report.json").write_text(to_json(contents))
 
 
+MEASURED = "linear probe, cross-validated on the labels"
+
+
 # A process that outlives its server
 
 
@@ -150,13 +153,15 @@ def test_what_runs_gave_is_told_by_their_own_measure(tmp_path, images):
     (tmp_path / "run-3").mkdir()
     (tmp_path / "run-3" / "run.json").write_text("{")
     RunFolder(tmp_path / "run-4").write_facts({"command": "kdfixmatch train"})
+    RunFolder(tmp_path / "run-11").write_facts({"finished": "long ago"})
     runs = Trainings(tmp_path, images, None, []).finished()
     assert [(run.path.name, run.labels, run.accuracy) for run in runs] == [
         ("run-1", 4, 0.5),
         ("run-2", 8, 0.75),
         ("run-10", 4, None),
+        ("run-11", 0, None),
     ]
-    assert "cross-validated" in runs[0].measured and runs[1].measured == "test images"
+    assert runs[0].measured == MEASURED and runs[1].measured == "test images"
 
 
 def test_a_size_is_proposed_where_images_need_one(tmp_path, images):
@@ -211,6 +216,9 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     write_run(tmp_path / "own")
     labeling = labeling_of(tmp_path, images, labels, read_run(tmp_path / "own"))
     assert labeling.state()["run"] == "own"
+    assert labeling.state()["runs"] == [
+        {"name": "own", "labels": 4, "accuracy": None, "measured": MEASURED}
+    ]
     assert files(labeling.queue(0, 9)) == NAMES[:5]
     assert labeling.state()["order"] == 1
     write_run(tmp_path / "runs" / "run-1")
