@@ -64,7 +64,8 @@ class Labeling:
         """What the page shows beside the images."""
         self.store.refresh()
         finished = self._trainings.finished()
-        begun = [] if self._run is None else [self._run]
+        keys = {known.key for known in finished}
+        begun = [self._run] if self._run and self._run.key not in keys else []
         run = self._current_run(finished)
         if self._scout.follow(run):
             self._reorder()

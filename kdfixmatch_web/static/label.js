@@ -588,8 +588,9 @@ function showTables() {
       const brought = points === null ? "" : `${points < 0 ? "−" : "+"}${Math.abs(points)} points`;
       return [run.name, number(run.labels), run.accuracy === null ? "" : `${(100 * run.accuracy).toFixed(1)} %`, brought];
     });
-    const on = [...new Set(state.runs.map((run) => run.measured))].join("; ");
-    parts.push(table(`Accuracy, measured on: ${on}`, ["run", "labels", "accuracy", "brought"], rows));
+    const on = [...new Set(state.runs.filter((run) => run.accuracy !== null).map((run) => run.measured))].join("; ");
+    const caption = on ? `Accuracy, measured on: ${on}` : "Runs, of which none was measured: --test does so";
+    parts.push(table(caption, ["run", "labels", "accuracy", "brought"], rows));
   }
   $("progress-tables").replaceChildren(...parts);
 }
