@@ -144,9 +144,11 @@ def test_without_any_doubt_images_are_suggested_all_the_same():
     assert len(set(found)) == 5
 
 
-@pytest.mark.parametrize(("labels", "doubtful"), [(0, 0), (20, 5), (60, 10), (400, 17)])
+@pytest.mark.parametrize(
+    ("labels", "doubtful"), [(0, 0), (20, 2), (150, 10), (400, 15)]
+)
 def test_the_more_labels_the_more_doubtful_images(labels, doubtful):
-    # With 60 labels of three classes as many as typical ones.
+    # With 150 labels of three classes as many as typical ones.
     features, _ = heaps([700], width=3.0)
     typical, others = suggestion.mixed_parts(
         features, unsure(700), count=20, labeled=np.arange(labels)
