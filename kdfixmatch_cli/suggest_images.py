@@ -16,6 +16,8 @@ from kdfixmatch_keras.sources.labels import NONE_OF_THESE, is_none_of_these
 from kdfixmatch_keras.sources.labels_file import read_labels_file
 from kdfixmatch_keras.sources.one_range import in_one_range
 
+# What the folder of a training that is no run begins with.
+IDENTITY = "identity.json"
 OPTIONS = ("unlabeled", "labels", "labeled", "test")
 
 
@@ -98,6 +100,13 @@ def paths_of_run(run: Path) -> dict[str, Path]:
     Raises:
         ValueError: There is no finished run.
     """
+    if (run / IDENTITY).exists():
+        raise ValueError(
+            f"`RUN` must be a folder that `train` wrote. Received: {run}, the state "
+            "of a training in Python, perhaps of another method, which holds no model. "
+            "There, pass features and `model.predict(images)` to "
+            "kdfixmatch_keras.suggestion"
+        )
     facts = RunFolder.open(run).read_facts()
     paths: dict[str, str] = facts.get("images", {}).get("paths", {})
     # Relative to where `train` was called.

@@ -9,7 +9,7 @@ from kdfixmatch_keras.suggestion.pool import Pool, Rows
 from kdfixmatch_keras.suggestion.typical import choose_typical
 
 # Labels for each class from which on as many doubtful as typical ones are suggested.
-EVEN = 20
+EVEN = 50
 
 
 def mixed(
@@ -25,7 +25,7 @@ def mixed(
     """Suggests typical images at first, more doubtful ones the more labels there are.
 
     Doubts mean little while a classifier has seen a few images of each class. With n
-    labels of K classes, n / (n + 20 K) of the suggestions are doubtful, and the others
+    labels of K classes, n / (n + 50 K) of the suggestions are doubtful, and the others
     typical, which come first.
 
     Args:

@@ -19,6 +19,9 @@ _ROWS_OF_AXES = 10_000
 # Near copies are closer than this share of the distance of two images.
 NEAR = 0.1
 _PAIRS = 1000
+# Of features of unit length in single precision.
+_ROUNDING = 1e-5
+_BLOCKED_AT_ONCE = 64
 # Images up to which k-means uses all of them in each step.
 _FULL_BATCH_LIMIT = 10_000
 
@@ -66,9 +69,9 @@ class Pool:
             )
         rng = np.random.default_rng(self.seed)
         self.points = _points(matrix, self.present, rng)
+        self._squares = np.einsum("nd,nd->n", self.points, self.points)
         self._near = self._near_copies(rng)
-        for row in self.labeled.tolist():
-            self._block_copies(row)
+        self._block_copies(self.labeled)
         self._chosen: list[int] = []
 
     def _near_copies(self, rng: np.random.Generator) -> float:
@@ -76,14 +79,19 @@ class Pool:
         one, other = rng.choice(self.present, (2, _PAIRS))
         distances = np.linalg.norm(self.points[one] - self.points[other], axis=1)
         apart = distances[distances > 0]
-        # Of images that are all the same, rounding is left.
         usual = float(np.median(apart)) if len(apart) else 0.0
-        return max(NEAR * usual, 1e-4) ** 2
+        # Of images that are all the same, rounding is left.
+        return max(NEAR * usual, _ROUNDING) ** 2
 
-    def _block_copies(self, row: int) -> None:
-        squares = squared_distances(self.points, self.points[[row]])[:, 0]
-        self._free &= squares > self._near
-        self._free[row] = False
+    def _block_copies(self, rows: Rows) -> None:
+        """Keeps from being chosen what are some images, or near copies of them."""
+        # Of few rows at once: there are many points.
+        for start in range(0, len(rows), _BLOCKED_AT_ONCE):
+            part = rows[start : start + _BLOCKED_AT_ONCE]
+            products = self.points @ self.points[part].T
+            squares = self._squares[:, None] + self._squares[part] - 2 * products
+            self._free &= (squares > self._near).all(axis=1)
+        self._free[rows] = False
 
     @property
     def free(self) -> Rows:
@@ -104,7 +112,7 @@ class Pool:
         if not self._free[row]:
             return False
         self._chosen.append(int(row))
-        self._block_copies(row)
+        self._block_copies(np.array([row]))
         return True
 
     def choose_in_turn(self, groups: Iterable[Iterable[int]], count: int) -> None:
@@ -200,17 +208,17 @@ def _mask(name: str, value: Any, size: int) -> NDArray[np.bool_]:
 def _points(
     features: NDArray[np.float32], present: Rows, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Features scaled to unit length, on their main axes."""
-    if features.shape[1] <= _MAX_AXES:
-        return _unit(features)
+    """Features scaled to unit length, around their mean, on their main axes."""
     sample = present
     if len(sample) > _ROWS_OF_AXES:
         sample = rng.choice(present, _ROWS_OF_AXES, replace=False)
     known = _unit(features[sample])
     mean = known.mean(axis=0)
-    # Principal components, also of one image and of images that are all the same.
-    _, directions = np.linalg.eigh((known - mean).T @ (known - mean))
-    axes = directions[:, -_MAX_AXES:]
+    axes = np.eye(features.shape[1], dtype=np.float32)
+    if features.shape[1] > _MAX_AXES:
+        # Principal components, also of one image and of images that are all the same.
+        _, directions = np.linalg.eigh((known - mean).T @ (known - mean))
+        axes = directions[:, -_MAX_AXES:]
     points = np.empty((len(features), axes.shape[1]), np.float32)
     for part in array_validation.stretches(len(features)):
         points[part] = (_unit(features[part]) - mean) @ axes

@@ -14,6 +14,7 @@ from kdfixmatch_cli import suggest_sight
 from kdfixmatch_cli.app import app
 from kdfixmatch_keras import KDFixMatch, TrustedSet
 from kdfixmatch_keras.backbones import efficientnet_lite
+from kdfixmatch_keras.baselines import Supervised
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.sources import split_folder
 from tests.untraced import untraced
@@ -255,6 +256,22 @@ def test_a_run_of_images_in_no_folder_needs_one(trained, tmp_path, monkeypatch):
     assert "Received: run, a run on images that lie in no folder" in line
     run.write_facts({**facts, "directory": str(tmp_path)})
     assert "`--unlabeled` must be an existing folder." in refused("run")
+
+
+def test_the_state_of_a_training_of_another_method_is_refused(photos):
+    data = split_folder_of_two(photos)
+    baseline = Supervised("small_cnn", weights=None, embedding_dim=4, batch_size=4)
+    with untraced():
+        baseline.fit(*data, epochs=1, steps_per_epoch=1, verbose=0, run_dir="state")
+    line = refused("state")
+    assert "Received: state, the state of a training in Python" in line
+    assert "pass features and `model.predict(images)` to kdfixmatch_keras.sugg" in line
+
+
+def split_folder_of_two(photos):
+    rows = [f"nested/{c}{n}.png,{c}\n" for c in ("red", "blue") for n in (0, 1)]
+    (photos / "two.csv").write_text("file,label\n" + "".join(rows))
+    return split_folder(photos / "pool", photos / "two.csv")
 
 
 def test_too_many_are_refused_before_an_image_is_read(photos):

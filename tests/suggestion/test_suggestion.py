@@ -80,6 +80,13 @@ def test_features_that_are_all_the_same_are_one_image(suggest, constant):
         assert suggest(features[:1], count=1).tolist() == [0]
 
 
+def test_what_all_features_have_in_common_makes_no_copies_of_them():
+    for dimensions in (20, 80):
+        features, corner = heaps([20, 20, 20], dimensions=dimensions)
+        found = suggestion.typical(1000 + features, count=3)
+        assert sorted(corner[found]) == [0, 1, 2]
+
+
 def test_typical_images_are_of_all_kinds_the_frequent_first():
     features, corner = heaps([40, 10, 60, 25, 15], width=0.3)
     found = suggestion.typical(features, count=5)
@@ -137,9 +144,11 @@ def test_without_any_doubt_images_are_suggested_all_the_same():
     assert len(set(found)) == 5
 
 
-@pytest.mark.parametrize(("labels", "doubtful"), [(0, 0), (20, 5), (60, 10), (400, 17)])
+@pytest.mark.parametrize(
+    ("labels", "doubtful"), [(0, 0), (20, 2), (150, 10), (400, 15)]
+)
 def test_the_more_labels_the_more_doubtful_images(labels, doubtful):
-    # With 60 labels of three classes as many as typical ones.
+    # With 150 labels of three classes as many as typical ones.
     features, _ = heaps([700], width=3.0)
     typical, others = suggestion.mixed_parts(
         features, unsure(700), count=20, labeled=np.arange(labels)
