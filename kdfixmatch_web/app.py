@@ -142,7 +142,9 @@ def new_app(labeling: Labeling) -> Starlette:
         RuntimeError: _refused,
         OSError: _not_written,
     }
-    return Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
 
 
 def _file(name: str, media_type: str) -> Answer:

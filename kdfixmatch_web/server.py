@@ -58,7 +58,8 @@ def serve(
         guard,
         # Its log would have the token.
         access_log=False,
-        log_level="warning",
+        # What is no request is of no interest to who labels.
+        log_level="error",
         server_header=False,
         proxy_headers=False,
         lifespan="off",

@@ -215,6 +215,12 @@ def test_nothing_outside_the_folder_is_shown(client, photos, file, size):
             assert client.get(path).status_code == 404
 
 
+def test_no_answer_leads_elsewhere(client):
+    client.follow_redirects = False
+    for path in ("/state/", "/queue/?start=0&count=1", "/label.js/"):
+        assert client.get(path).status_code == 404
+
+
 def test_pictures_are_those_of_the_images(client, photos):
     answer = client.get("/picture", params={"size": "large", "file": HOSTILE})
     assert answer.headers["content-type"] == "image/png"
