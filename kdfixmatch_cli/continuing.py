@@ -1,11 +1,13 @@
 """`kdfixmatch train --continue-from`: what an earlier run gives a new one."""
 
+import inspect
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from kdfixmatch_keras import KDFixMatch
 from kdfixmatch_keras.report.run_folder import RunFolder
 
 # What is each run's own: its chance, and what fits the machine.
@@ -39,11 +41,9 @@ def taken(folder: RunFolder | None, given: Collection[str]) -> dict[str, Any]:
     if folder is None:
         return {}
     settings = folder.read_facts("continue_from")["settings"]
-    return {
-        name: _argument(value)
-        for name, value in settings.items()
-        if name not in _NOT_TAKEN and name not in given
-    }
+    # A run of an earlier version may have others.
+    known = set(inspect.signature(KDFixMatch).parameters) - _NOT_TAKEN - set(given)
+    return {n: _argument(value) for n, value in settings.items() if n in known}
 
 
 def _argument(value: Any) -> Any:

@@ -23,9 +23,9 @@ from kdfixmatch_keras.training.data import TrainingData
 # What says of which network the weights are.
 NETWORK = ("backbone", "outer_backbone", "embedding_dim", "finetune")
 # Images that a network must see as the earlier one did, and how far its probabilities
-# may be from the earlier ones: by rounding, or by that of another precision.
+# may be from the earlier ones: by rounding in float32, or in half of that.
 _IMAGES = 8
-_ROUNDING, _OTHER_PRECISION = 1e-3, 0.05
+_ROUNDING, _HALF_PRECISION = 0.01, 0.05
 _OTHERWISE = "Pass the same, or leave `continue_from` out to start from the beginning."
 
 
@@ -100,11 +100,8 @@ class Start:
         before = _probabilities(earlier(images, training=False))
         outputs = self.of(network).teacher(images, training=False)
         after = _probabilities(outputs, self._rows)
-        policies = [
-            model.get_layer("embedding").dtype_policy for model in (earlier, own)
-        ]
-        is_same = policies[0].name == policies[1].name
-        limit = _ROUNDING if is_same else _OTHER_PRECISION
+        policies = {x.get_layer("embedding").dtype_policy.name for x in (earlier, own)}
+        limit = _ROUNDING if policies == {"float32"} else _HALF_PRECISION
         # Weights that are no numbers are refused when the training begins.
         if not np.allclose(before, after, rtol=0.0, atol=limit, equal_nan=True):
             raise _refusal(
@@ -193,6 +190,9 @@ def _check_settings(earlier: Any, model: Any, data: TrainingData) -> None:
         if name not in earlier.unsaved_arguments
     }
     found["image shape"] = earlier.image_shape, data.labeled.images.image_shape
+    # On another, the same image is brighter or darker than it was.
+    ranges = earlier.intensity_range, data.intensity_range
+    found["range of 16-bit intensities"] = str(ranges[0]), str(ranges[1])
     if not earlier.unsaved_arguments:
         # A frozen batch norm, or one that is trained.
         names = ("backbone", "weights", "pretrained")

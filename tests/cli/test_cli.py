@@ -12,13 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from kdfixmatch_cli import machine, probe
+from kdfixmatch_cli import continuing, machine, probe
 from kdfixmatch_cli.app import app
 from kdfixmatch_cli.console import new_console
 from kdfixmatch_cli.errors import reported
@@ -656,6 +657,24 @@ def test_a_run_continues_from_an_earlier_one_with_what_that_was_made_of(
     assert "Going on with the run" in invoke_well(*options, "--dry-run").output
     refused = invoke(*options[:-4], *options[-2:], *QUICK[:6], "--clustering", "kmeans")
     assert_refused(refused, "of a training with other continue_from")
+
+
+def test_settings_of_an_earlier_run_are_taken_where_none_are_typed(tmp_path):
+    folder = RunFolder(tmp_path)
+    optimizer = keras.optimizers.Adam(0.25)
+    settings = {"backbone": "small_cnn", "image_size": [8, 9], "seed": 3, "gone": 1}
+    settings |= {"optimizer": keras.saving.serialize_keras_object(optimizer)}
+    settings |= {"tau": 0.5, "batch_size": 7, "distribution_alignment": True}
+    folder.write_facts({"settings": settings})
+    found = continuing.taken(folder, {"tau", "labeled"})
+    names = {"backbone", "image_size", "optimizer", "distribution_alignment"}
+    assert found.keys() == names
+    assert found["image_size"] == (8, 9)
+    assert continuing.told(Path("run"), found, {"image_size": None}) == (
+        "Continuing from the run in run, with its backbone small_cnn, image size 8x9, "
+        "optimizer adam at 0.25, distribution alignment on"
+    )
+    assert continuing.taken(None, set()) == {}
 
 
 @pytest.mark.parametrize(

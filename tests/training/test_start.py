@@ -10,6 +10,7 @@ import pytest
 
 from kdfixmatch_keras import KDFixMatch
 from kdfixmatch_keras.sources import ArraySource, LabeledImages
+from kdfixmatch_keras.sources.intensity import IntensityRange
 from kdfixmatch_keras.training import start
 from tests.untraced import untraced
 
@@ -136,7 +137,7 @@ def test_what_counts_by_image_or_class_starts_anew():
     for network in (before.outer, before.inner):
         for part in (network.threshold, network.alignment):
             for variable in part.variables:
-                variable.assign(keras.ops.ones_like(variable))
+                variable.assign(np.ones(variable.shape))
     model = new_model(seed=7, **settings)
     data = model.load_data(labeled(NAMES), OTHERS)
     known = start.opened(model, before, data)
@@ -286,3 +287,9 @@ def test_a_frozen_batch_norm_is_not_one_that_is_trained():
     network = {"backbone": backbone((8, 8, 3)), "pixels": "tf"}
     earlier = untrained(pretrained=True, **network)
     refused(earlier, "pretrained (True there, False here)", pretrained=False, **network)
+
+
+def test_another_range_of_16_bit_intensities_is_named():
+    earlier = untrained()
+    earlier.intensity_range = IntensityRange(0, 4095)
+    refused(earlier, "range of 16-bit intensities ('0 to 4,095' there, 'None' here)")
