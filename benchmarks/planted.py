@@ -3,10 +3,11 @@
 python benchmarks/planted.py --data solar_cells --output planted_output
 python benchmarks/planted.py --data cifar10 --data-dir FOLDER --output planted_output
 
-puts, for each of three seeds, 50 changed copies of labeled and test images among
-the unlabeled ones (JPEG of quality 75, half the size, a tenth brighter, in turn) and
-gives 5 % of 500 labels another class, and counts what `kdfixmatch_keras.audit` finds of
-them: minutes. It adds to `planted.json` in the folder and writes its `README.md`.
+take minutes, add to `planted.json` in the folder and write its `README.md`.
+
+For each of three seeds, 50 changed copies of labeled and test images are put among the
+unlabeled ones (JPEG of quality 75, half the size, a tenth brighter, in turn), and 5 %
+of 500 labels are given another class. What `kdfixmatch_keras.audit` finds is counted.
 """
 
 import argparse
@@ -138,6 +139,10 @@ def text_of(cells: list[dict[str, Any]]) -> str:
     """The page."""
     lines = [
         "# What an audit finds",
+        "",
+        "```sh",
+        *(line for line in (__doc__ or "").splitlines() if line.startswith("python")),
+        "```",
         "",
         (__doc__ or "").split("\n\n")[-1].strip(),
         "",

@@ -297,7 +297,7 @@ def _run(
         name = "linear probe" if network == "probe" else f"{network} network"
         console.print(f"Test accuracy of the {name}: {accuracy:.1%}")
     for warning in contents["warnings"]:
-        say(f"Warning: {warning['title']}; see the report")
+        say(f"Warning {warning['code']}: {warning['title']}; see the report")
     console.print(f"Wrote {folder.path}; look at {folder.report}")
 
 

@@ -58,8 +58,8 @@ def collect(
     Returns:
         A dictionary of strings, finite numbers, booleans, None, lists and
         dictionaries, for `render` and for JSON. `"warnings"` holds what was found
-        wrong, each a dictionary of `"title"`, `"text"` and `"remedy"`; `"verdict"` is
-        the first line of the page, None where it is not needed.
+        wrong, each a dictionary of `"code"`, `"title"`, `"text"` and `"remedy"`;
+        `"verdict"` is the first line of the page, None where it is not needed.
 
     Raises:
         RuntimeError: `model`, `supervised` or `probe` has not been trained.

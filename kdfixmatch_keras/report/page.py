@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from kdfixmatch_keras.checks import validation
 from kdfixmatch_keras.checks.paths import check_page
-from kdfixmatch_keras.report import charts, values
+from kdfixmatch_keras.report import charts, values, warning_signs
 from kdfixmatch_keras.report.values import FORMAT
 from kdfixmatch_keras.storage.files import written_aside
 
@@ -74,6 +74,7 @@ def render(contents: dict[str, Any]) -> str:
         methods=METHODS,
         line_charts=_line_charts(contents["history"]),
         confidence=_confidence(contents["trusted"]),
+        passed=warning_signs.passed(contents),
         rows=_rows(contents),
         points=_points(contents["map"]),
         map_size=MAP_SIZE,

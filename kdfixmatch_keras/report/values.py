@@ -4,7 +4,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-FORMAT = "kdfixmatch_keras.report.2"
+FORMAT = "kdfixmatch_keras.report.3"
 
 # Joins and separates letters in several scripts, though it does not print.
 _JOINERS = "\u200c\u200d"

@@ -3,6 +3,7 @@ import copy
 import io
 import json
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 from PIL import Image
 
 from kdfixmatch_keras import KDFixMatch, TrustedSet, baselines, report
+from kdfixmatch_keras.audit import KINDS
 from kdfixmatch_keras.report import charts, embedding_map, evaluation, values
-from kdfixmatch_keras.report.warning_signs import find, verdict
+from kdfixmatch_keras.report.warning_signs import CHECKS, find, passed, verdict
 from kdfixmatch_keras.sources import ArraySource, ImageSource, LabeledImages
 from tests.untraced import untraced
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted:UserWarning")
 
+ROOT = Path(__file__).parents[2]
 MEGABYTE = 1_000_000
 CLASSES = ["cat", "dog", "frog"]
 
@@ -337,7 +340,20 @@ def healthy(contents):
 
 def test_nothing_wrong_no_warnings(healthy):
     assert healthy["warnings"] == []
-    assert "No warnings." in visible_text(report.render(healthy))
+    text = visible_text(report.render(healthy))
+    assert "No warnings." in text
+    for code, words in CHECKS.items():
+        assert f"{code} {words}" in text
+
+
+def test_without_test_images_nothing_is_said_to_have_passed_on_them(healthy):
+    assert "KD001" not in passed(healthy | {"test": None})
+
+
+def test_every_finding_has_its_section():
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    found = re.findall(r"^## (KD\d{3})\b", text, re.MULTILINE)
+    assert found == [*CHECKS, *KINDS]
 
 
 def test_an_empty_trusted_set_is_told(healthy):
