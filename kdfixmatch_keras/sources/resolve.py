@@ -161,7 +161,9 @@ def labeled_source(
         argument: Name that error messages give to `data`.
 
     Returns:
-        The images, int32 labels of shape (n,) and class names.
+        The images, int32 labels of shape (n,) and class names; apart from them, those
+        of a sub-folder or a class named `"none of these"`, whatever its case, spaces
+        and hyphens, which are of no class.
 
     Raises:
         TypeError: If `data` is none of these.
