@@ -90,6 +90,25 @@ def test_a_part_can_be_measured_again_and_the_page_be_written_anew(
     assert "1234.50" in page and "It has to be said." in page
 
 
+def test_networks_are_compared_with_the_first(make_page):
+    names = ["efficientnet_lite0", "efficientnet_lite2"]
+    seconds = dict(zip(names, ([1.28, 1.28], [2.56, 3.84]), strict=True))
+    found = {"side": 96, "batch": 64, "networks": names, "seconds": seconds}
+    text = make_page(backbones=[found | {"parameters": dict.fromkeys(names, 1234)}])
+    row = row_of(text, "`efficientnet_lite2`")
+    assert row == ["1,234", "50.00", "2.50 (2.00 to 3.00)"]
+
+
+@pytest.mark.tensorflow
+def test_the_features_of_networks_are_timed(scripts):
+    from speed_parts import backbones
+
+    names = ["small_cnn", "wide_resnet_28_2"]
+    found = backbones.measure({"side": 8, "networks": names, "repeats": 2, "least": 0})
+    assert {len(found["seconds"][name]) for name in names} == {2}
+    assert found["parameters"]["wide_resnet_28_2"] > found["parameters"]["small_cnn"]
+
+
 @pytest.mark.tensorflow
 def test_a_job_that_fails_takes_no_other_with_it(scripts, capsys):
     import speed
