@@ -14,7 +14,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,7 @@ _CHUNK = 1024
 
 def main() -> int:
     """Plants, audits and writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", required=True, choices=datasets.NAMES)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse()
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "planted.json"
     content: dict[str, Any] = {"cells": []}
@@ -56,6 +49,18 @@ def main() -> int:
     (options.output / "README.md").write_text(text)
     print(text)
     return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line, that of this process unless another is given."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, choices=datasets.NAMES)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args(arguments)
 
 
 def planted(data: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
