@@ -146,6 +146,30 @@ def test_a_training_gets_its_own_copy_of_the_labels(tmp_path, images, labels, st
         trainings.start(labels, None, 32, tmp_path / "earlier")
 
 
+def test_how_far_a_training_is_and_that_it_is_stopped(tmp_path, images, labels):
+    labeling = labeling_of(tmp_path, images, labels, seeks=False)
+    assert labeling.state()["training"] is None and labeling.training() is None
+    job = Job(tmp_path / "runs", "training")
+    epochs = "print('outer network, epoch 3/8: loss 0.5, 2 s left', flush=True)\n"
+    job.start([sys.executable, "-c", epochs + FOREVER], {"run": "run-1"})
+    try:
+        while len(job.lines()) < 2:
+            assert job.is_running()
+        found = labeling.state()["training"]
+        assert found["running"] and found["name"] == labeling.training() == "run-1"
+        assert found["epochs"] == {"network": "outer", "done": 3, "of": 8}
+        labeling.stop()
+        job._process.wait(10)
+    finally:
+        job._process.kill()
+    found = labeling.state()["training"]
+    assert not found["running"] and found["failed"]
+    assert found["lines"][-1] == "It was ended before it was done."
+    job.start([sys.executable, "-c", "print('Error: too few')"], {"run": "run-2"})
+    job._process.wait(10)
+    assert labeling.state()["training"]["lines"] == ["Error: too few"]
+
+
 def test_what_runs_gave_is_told_by_their_own_measure(tmp_path, images):
     write_run(tmp_path / "run-1", cross_validated=0.5)
     write_run(tmp_path / "run-2", accuracy=0.75, cross_validated=0.5, labeled=8)
@@ -195,14 +219,14 @@ def test_guesses_doubts_and_likenesses(tmp_path):
     assert outlook.similar("0.png", [], 2) == []
 
 
-def labeling_of(tmp_path, images, labels, run=None):
+def labeling_of(tmp_path, images, labels, run=None, seeks=True):
     store = LabelStore(labels, images)
     return Labeling(
         images,
         store,
         Pictures(images, tmp_path / "pictures"),
         Trainings(tmp_path / "runs", images, None, []),
-        Scout(tmp_path / "looks", images, store, tmp_path / "test"),
+        Scout(tmp_path / "looks", images, store, tmp_path / "test", seeks),
         run,
     )
 
