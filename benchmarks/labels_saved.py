@@ -221,8 +221,11 @@ def _figure(cells: list[Cell], data: str, strategy: str, step: int) -> str:
 
 def _verdict(cells: list[Cell], data: str) -> str:
     """Whether half of the labels do, in a sentence."""
-    goal = 100 * accuracies(cells, data, "random", AT_RANDOM).mean()
-    reached = 100 * accuracies(cells, data, "mixed", SAVED).mean()
+    at_random = accuracies(cells, data, "random", AT_RANDOM)
+    mixed = accuracies(cells, data, "mixed", SAVED)
+    if not (len(at_random) and len(mixed)):
+        return ""
+    goal, reached = 100 * at_random.mean(), 100 * mixed.mean()
     verb = "reaches" if reached >= goal else "does not reach"
     return (
         f"With {SAVED} labels `mixed` {verb} what {AT_RANDOM} drawn at random do: "
@@ -235,7 +238,10 @@ def _enough(cells: list[Cell], data: str, strategy: str) -> str:
 
     Between two steps, accuracy is taken for linear in the logarithm of the labels.
     """
-    goal = accuracies(cells, data, "random", AT_RANDOM).mean()
+    at_random = accuracies(cells, data, "random", AT_RANDOM)
+    if not (len(at_random) and len(accuracies(cells, data, strategy, STEPS[-1]))):
+        return ""
+    goal = at_random.mean()
     means = [accuracies(cells, data, strategy, step).mean() for step in STEPS]
     above = [number for number, mean in enumerate(means) if mean >= goal]
     if not above:

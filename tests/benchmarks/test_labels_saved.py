@@ -1,11 +1,13 @@
 """The benchmark of how many labels suggestions save."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PUBLISHED = BENCHMARKS / "results" / "labels_saved"
 
 
 @pytest.fixture
@@ -80,3 +82,15 @@ def test_tells_how_many_labels_are_enough(labels_saved):
     cells = cells_of(lambda s, n: share[n] - 0.25 * (s == "mixed"))
     assert labels_saved._enough(cells, "digits", "mixed") == "more than 160"
     assert "does not reach what" in labels_saved._verdict(cells, "digits")
+    # Of a strategy that was not measured, nothing is said.
+    assert labels_saved._enough(cells, "digits", "typical") == ""
+    assert labels_saved._verdict(cells, "cifar10") == ""
+
+
+def test_the_page_is_that_of_the_published_cells(labels_saved, tmp_path):
+    content = json.loads((PUBLISHED / labels_saved.RESULTS).read_text())
+    labels_saved.summarize(content, tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert page == (PUBLISHED / "README.md").read_text()
+    seeds = {cell["seed"] for cell in content["cells"]}
+    assert max(seeds) < 100
