@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -194,6 +195,9 @@ class LabelStore:
         text = ",".join(COLUMNS) + "\n" + _as_csv(rows.values())
         with written_aside(self.path) as aside:
             aside.write_text(text, encoding="utf-8", newline="")
+            # Who may read and write the file stays as it was.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(self.path, aside)
 
     def _read(self) -> None:
         rows: dict[str, tuple[str, str]] = {}

@@ -108,11 +108,13 @@ def test_what_others_write_is_read_before_the_next_label(images, path):
 
 def test_a_file_of_a_user_is_taken_as_it_is(photos, images, path):
     path.write_text(f"\ufefffile,label\r\n./a.png,cat\r\n{photos}/b.png,cat\r\n")
+    path.chmod(0o660)
     path.with_name("link.csv").symlink_to(path)
     store = LabelStore(path.with_name("link.csv"), images)
     assert store.labels() == {"a.png": "cat", "b.png": "cat"}
     store.change([Change("b.png", "dog", "cat")])
     assert path.with_name("link.csv").is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o660
     assert LabelStore(path, images).labels() == {"a.png": "cat", "b.png": "dog"}
     empty = path.with_name("empty.csv")
     empty.touch()
