@@ -38,7 +38,8 @@ function element(kind, properties = {}, ...children) {
 }
 
 const key = (text) => element("kbd", { textContent: text });
-const picture = (file, size) => `/picture?size=${size}&file=${encodeURIComponent(file)}`;
+// The browser keeps pictures, and another folder may have been labeled at this address.
+const picture = (file, size) => `/picture?of=${state.id}&size=${size}&file=${encodeURIComponent(file)}`;
 
 const isCoarse = (image) => Math.max(image.naturalWidth, image.naturalHeight) < 100;
 

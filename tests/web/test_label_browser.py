@@ -303,6 +303,34 @@ def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, brow
             assert set(labels(folder)) == set(images[:12])
 
 
+# How bright the first pixel is, as it is shown.
+FIRST_PIXEL = """
+() => {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.drawImage(document.getElementById("image"), 0, 0);
+    return pen.getImageData(0, 0, 1, 1).data[0];
+}
+"""
+
+
+def test_a_folder_does_not_show_the_pictures_of_the_one_before(tmp_path, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    port = "0"
+    for level in (0, 255):
+        folder = tmp_path / str(level)
+        (folder / "photos").mkdir(parents=True)
+        image = Image.new("L", (8, 8), level)
+        image.save(folder / "photos" / "a.png")
+        with serving(folder, "--port", port) as address:
+            port = re.search(r":(\d+)/", address)[1]
+            page.goto(address)
+            page.wait_for_selector("#image")
+            assert page.evaluate(FIRST_PIXEL) == level
+            page.goto("about:blank")
+    context.close()
+
+
 def test_two_windows_do_not_overwrite_one_another(folder, browser):
     with serving(folder) as address, opened(browser, address) as first:
         second = first.context.new_page()
