@@ -143,13 +143,13 @@ async function change(changes, words) {
 
 // One by one
 
-async function fill() {
+async function fill(isAround = false) {
   const ofOrder = filled;
   while (place !== null && queue.length < AHEAD) {
     const found = await ask(`/queue?start=${place}&count=${AHEAD}`);
     if (ofOrder !== filled) return;
     const known = new Set(queue.map((item) => item.file));
-    if (current) known.add(current.file);
+    if (current && !isAround) known.add(current.file);
     queue.push(...found.items.filter((item) => !known.has(item.file) && !skipped.has(item.file)));
     place = found.next;
   }
@@ -175,11 +175,14 @@ const restart = told(async () => {
 
 const advance = told(async () => {
   if (queue.length === 0) {
-    if (place === null && skipped.size) {
+    const isAround = place === null && skipped.size > 0;
+    if (isAround) {
       skipped.clear();
       place = 0;
     }
-    await fill();
+    await fill(isAround);
+    // What was skipped just now comes again too, but not before the others.
+    if (isAround && queue[0]?.file === current?.file) queue.push(...queue.splice(0, 1));
   }
   current = queue.shift() ?? null;
   await showImage();

@@ -186,6 +186,27 @@ def test_thirty_images_are_labeled_by_keyboard(folder, browser):
         assert len(labels(folder)) == 29
 
 
+def test_what_was_skipped_comes_again_until_it_has_a_label(tmp_path, browser):
+    write_images(tmp_path / "photos", 3)
+    files = sorted(path.name for path in (tmp_path / "photos").iterdir())
+    with serving(tmp_path) as address, opened(browser, address) as page:
+        seen = [shown(page)]
+        for _ in range(5):
+            press(page, "ArrowRight")
+            seen.append(shown(page))
+        assert sorted(seen[:3]) == sorted(seen[3:]) == files
+        press(page, *"red", "Enter")
+        press(page, "1")
+        last = shown(page)
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector("#message:has-text('skipped')")
+        page.wait_for_selector("#image")
+        assert shown(page) == last
+        press(page, "1")
+        page.wait_for_selector("#frame:has-text('There is no image left')")
+        assert sorted(labels(tmp_path)) == files
+
+
 def write_doubts(folder, class_names):
     """Two runs, the last of which doubts all images but the broken one."""
     work = WorkFolder.of(folder / "labels.csv")
