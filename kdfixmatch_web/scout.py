@@ -104,6 +104,8 @@ class Scout:
         command = [*PYTHON, "kdfixmatch_web.look"]
         command += [str(run.path.absolute()), str(self._images.root.absolute())]
         command += [str(self._store.path), str(file)]
+        if self._test is not None:
+            command.append(str(self._test.absolute()))
         return _Task(
             run.key, file, command, f"What {run.path.name} makes of the images"
         )

@@ -256,9 +256,10 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     labeling.state()
     ((command, _),) = started
     assert command[1:4] == ["-P", "-m", "kdfixmatch_web.look"]
+    assert command[-1] == str(tmp_path / "test")
     # One that the run could not read is still asked for.
     (tmp_path / "looks").mkdir()
-    output = Path(command[-1])
+    output = Path(command[-2])
     suggested = [("1.png", "typical", "cat", 0.8), ("gone.png", "typical", "cat", 1)]
     write_suggestions(output.with_suffix(".csv"), suggested)
     write_outlook(
