@@ -59,6 +59,9 @@ class Scout:
         self._job = Job(folder, "look")
         self._lock = threading.Lock()
         self._key: str | None = None
+        # Those that were running under this command: a failure before it, such as of
+        # what has been installed since, or by switching off, is none for ever.
+        self._begun: set[str] = set()
         self._failed: set[str] = set()
         self.outlook: Outlook | None = None
         self.suggested: dict[str, Suggestion] = {}
@@ -79,16 +82,21 @@ class Scout:
             task = self._of_run(run) if run is not None else self._of_labels()
             if task.key == self._key or task.key in self._failed:
                 return False
+            # Before the file is looked for, which may be its last deed.
+            is_running = self._job.is_running()
             if task.file.exists():
                 return self._take(task)
-            if self._job.is_running():
+            if is_running:
                 # What is asked of another run is not needed any more.
                 if self._job.facts().get("key") != task.key:
                     self._job.stop()
-            elif self._job.facts().get("key") == task.key:
+                else:
+                    self._begun.add(task.key)
+            elif task.key in self._begun:
                 self._fail(task, (self._job.lines() or ["it was ended"])[-1])
             elif len(self._store) < len(self._images):
                 self._job.start(task.command, {"key": task.key})
+                self._begun.add(task.key)
             return False
 
     def progress(self) -> str | None:

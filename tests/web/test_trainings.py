@@ -248,15 +248,15 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     write_run(tmp_path / "runs" / "run-1")
     started.clear()
     assert labeling.state()["run"] == "run-1"
+    ((command, facts),) = started
+    assert command[1:4] == ["-P", "-m", "kdfixmatch_web.look"]
+    assert command[-1] == str(tmp_path / "test")
+    looking = {"is_running": lambda: True, "facts": lambda: facts}
+    vars(labeling._scout._job).update(looking)
     labels.write_text("file,label\n5.png,dog\n4.png,cat\n")
     labeling.train(None, None, goes_on=True)
     assert str(tmp_path / "runs" / "run-1") in started[-1][0]
     labeling.change([Change("4.png", None, "cat")])
-    started.clear()
-    labeling.state()
-    ((command, _),) = started
-    assert command[1:4] == ["-P", "-m", "kdfixmatch_web.look"]
-    assert command[-1] == str(tmp_path / "test")
     # One that the run could not read is still asked for.
     (tmp_path / "looks").mkdir()
     output = Path(command[-2])
@@ -286,19 +286,23 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
         labeling.similar("../gone.png")
 
 
-def test_a_look_that_fails_is_told_and_not_tried_again(tmp_path, images, labels):
-    # Which has no model.
+def test_a_look_that_fails_is_told_and_tried_again_by_the_next_command(
+    tmp_path, images, labels, monkeypatch
+):
+    failing = (sys.executable, "-c", "print('Error: no such model')")
+    monkeypatch.setattr("kdfixmatch_web.scout.PYTHON", failing)
     write_run(tmp_path / "runs" / "run-1")
-    scout = Scout(tmp_path / "looks", images, LabelStore(labels, images))
     run = read_run(tmp_path / "runs" / "run-1")
-    scout._job.start(
-        [sys.executable, "-c", "print('Error: no such model')"], {"key": run.key}
-    )
-    scout._job._process.wait(10)
     for _ in range(2):
-        assert not scout.follow(run)
-    assert scout.trouble.endswith("is not known: Error: no such model")
-    assert scout.progress() is None and scout.outlook is None
+        scout = Scout(tmp_path / "looks", images, LabelStore(labels, images))
+        assert not scout.follow(run) and scout.trouble == ""
+        process = scout._job._process
+        process.wait(10)
+        for _ in range(2):
+            assert not scout.follow(run)
+        assert scout._job._process is process
+        assert scout.trouble.endswith("is not known: Error: no such model")
+        assert scout.progress() is None and scout.outlook is None
 
 
 def test_a_damaged_look_is_told(tmp_path, images, labels, started):
