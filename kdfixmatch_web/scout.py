@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,9 @@ class Scout:
         self._store = store
         self._test = test
         self._seeks = seeks
+        # What was found out of other images, or for other test images, is not of these.
+        made_of = (os.path.realpath(images.root), test and os.path.realpath(test))
+        self._of = _digest(repr((made_of, images.names)))
         self._job = Job(folder, "look")
         self._lock = threading.Lock()
         self._key: str | None = None
@@ -107,16 +111,14 @@ class Scout:
         return lines[-1] if lines and lines[-1][0] in _PROGRESS else ""
 
     def _of_run(self, run: FinishedRun) -> _Task:
-        name = hashlib.sha256(run.key.encode()).hexdigest()
+        name = f"run-{self._of}-{_digest(run.key)}"
         file = self._folder / f"{name}.npz"
         command = [*PYTHON, "kdfixmatch_web.look"]
         command += [str(run.path.absolute()), str(self._images.root.absolute())]
         command += [str(self._store.path), str(file)]
         if self._test is not None:
             command.append(str(self._test.absolute()))
-        return _Task(
-            run.key, file, command, f"What {run.path.name} makes of the images"
-        )
+        return _Task(name, file, command, f"What {run.path.name} makes of the images")
 
     def _of_labels(self) -> _Task:
         """Of a pretrained network, and the labels that there are when it begins.
@@ -139,13 +141,16 @@ class Scout:
     def _of_round(self) -> str:
         numbers = [
             int(path.stem.rpartition("-")[2])
-            for path in self._folder.glob("typical-[0-9]*.csv")
+            for path in self._folder.glob(f"typical-{self._of}-*.csv")
         ]
         last = max(numbers, default=1)
-        is_used_up = self._key == f"typical-{last}" and all(
-            self._store.get(name) is not None for name in self.suggested
+        is_used_up = self._key == f"typical-{self._of}-{last}" and all(
+            self._store.get(name) is not None
+            for name in self.suggested
+            # Others, such as those that links lead out to, cannot get one.
+            if name in self._images
         )
-        return f"typical-{last + is_used_up}"
+        return f"typical-{self._of}-{last + is_used_up}"
 
     def _take(self, task: _Task) -> bool:
         outlook = None
@@ -168,3 +173,7 @@ class Scout:
     def _fail(self, task: _Task, reason: str) -> None:
         self._failed.add(task.key)
         self.trouble = f"{task.whose} is not known: {reason}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(ascii(text).encode()).hexdigest()[:32]

@@ -318,6 +318,11 @@ def test_a_damaged_look_is_told(tmp_path, images, labels, started):
     assert scout.trouble
 
 
+def more_images(images):
+    Image.new("L", (8, 8)).save(images.root / "more.png")
+    return ImageFolder(images.root)
+
+
 def test_before_there_is_a_run_typical_images_come_first(
     tmp_path, images, labels, started
 ):
@@ -326,12 +331,12 @@ def test_before_there_is_a_run_typical_images_come_first(
     ((command, _),) = started
     options = command[command.index("suggest") + 1 :]
     given = dict(zip(options[::2], options[1::2], strict=True))
-    output = tmp_path / "looks" / "typical-1.csv"
+    output = Path(given.pop("--output"))
+    assert output.parent == tmp_path / "looks"
     assert given == {
         "--unlabeled": str(images.root),
         "--count": "2",
         "--on-error": "skip",
-        "--output": str(output),
         "--labels": str(labels),
         "--test": str(tmp_path / "test"),
     }
@@ -347,10 +352,19 @@ def test_before_there_is_a_run_typical_images_come_first(
     assert started == []
     labeling.change([Change("5.png", "dog")])
     ((command, _),) = started
-    assert command[-5].endswith("typical-2.csv")
+    assert command[-5] == str(output).replace("-1.csv", "-2.csv")
+    # What was found of other images, or for other test images, is not of these.
+    store = LabelStore(labels, images)
+    for others, test in (
+        (images, None),
+        (images, tmp_path / "another"),
+        (more_images(images), tmp_path / "test"),
+    ):
+        started.clear()
+        assert not Scout(tmp_path / "looks", others, store, test).follow(None)
+        assert len(started) == 1
     # Where it is not wanted, nothing is.
     started.clear()
-    store = LabelStore(labels, images)
     assert not Scout(tmp_path / "others", images, store, seeks=False).follow(None)
     assert started == []
 
