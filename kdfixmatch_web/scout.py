@@ -99,8 +99,12 @@ class Scout:
             elif task.key in self._begun:
                 self._fail(task, (self._job.lines() or ["it was ended"])[-1])
             elif len(self._store) < len(self._images):
-                self._job.start(task.command, {"key": task.key})
                 self._begun.add(task.key)
+                try:
+                    self._job.start(task.command, {"key": task.key})
+                except OSError as error:
+                    # Labels are kept and shown all the same.
+                    self._fail(task, str(error))
             return False
 
     def progress(self) -> str | None:

@@ -305,6 +305,19 @@ def test_a_look_that_fails_is_told_and_tried_again_by_the_next_command(
         assert scout.progress() is None and scout.outlook is None
 
 
+def test_a_look_that_cannot_begin_keeps_nobody_from_labeling(
+    tmp_path, images, labels, monkeypatch
+):
+    def refuse(*arguments):
+        raise OSError(28, "Cannot write looks: no space left on device")
+
+    monkeypatch.setattr(Job, "start", refuse)
+    labeling = labeling_of(tmp_path, images, labels)
+    found = labeling.change([Change("4.png", "cat")])
+    assert found["labeled"] == 5
+    assert "no space left on device" in found["trouble"]
+
+
 def test_a_damaged_look_is_told(tmp_path, images, labels, started):
     write_run(tmp_path / "run-1")
     run = read_run(tmp_path / "run-1")
