@@ -116,3 +116,22 @@ def test_a_file_of_labels_that_no_page_can_name_is_refused_first(here, served):
     assert result.exit_code == 1
     assert "`--labels` must be a file whose path is valid UTF-8" in result.output
     assert sorted(path.name for path in here.iterdir()) == ["photos"]
+
+
+def test_nothing_is_written_to_what_another_user_has_laid_out(
+    here, served, monkeypatch
+):
+    here.chmod(0o777)
+    assert invoke("--no-browser").exit_code == 0
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    (here / "other").write_text("other")
+    explanation = here / "labels.csv.work" / "README.txt"
+    explanation.unlink()
+    explanation.symlink_to(here / "other")
+    result = invoke("--no-browser")
+    assert result.exit_code == 1
+    assert "labels.csv.work belongs to another user" in result.output
+    assert (here / "other").read_text() == "other"
+    # Where nobody else writes, it is that of a colleague.
+    here.chmod(0o700)
+    assert invoke("--no-browser").exit_code == 0
