@@ -15,7 +15,7 @@ from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.output import check_apart
 from kdfixmatch_keras.checks.paths import check_table
 from kdfixmatch_keras.checks.validation import check_output, check_path
-from kdfixmatch_keras.sources.image_files import check_folder
+from kdfixmatch_keras.sources.image_files import check_folder, printable
 from kdfixmatch_keras.storage.files import written_aside
 from kdfixmatch_web.class_folders import check_class_folders, write_class_folders
 from kdfixmatch_web.image_folder import ImageFolder
@@ -157,6 +157,11 @@ def _check_labels(labels: Path, unlabeled: Path) -> None:
     check_table("--labels", labels)
     if labels.is_dir():
         raise ValueError(f"`--labels` must be a CSV file. Received: {labels}, a folder")
+    if printable(labels) != str(labels):
+        raise ValueError(
+            "`--labels` must be a file whose path is valid UTF-8. Received: "
+            f"{str(labels)!r}. Rename it."
+        )
     if not labels.absolute().parent.is_dir():
         raise ValueError(
             "`--labels` must lie in a folder that exists. Received: "

@@ -81,7 +81,7 @@ def given_to(params: Mapping[str, Any]) -> Given:
     """
     paths = {name: params[name] for name in OPTIONS}
     if params["run"] is not None:
-        trained_on = paths_of_run(params["run"])
+        trained_on = _paths_of_run(params["run"])
         paths |= {n: trained_on.get(n) for n, path in paths.items() if path is None}
     if paths["unlabeled"] is None:
         found = "neither it nor a RUN"
@@ -94,7 +94,7 @@ def given_to(params: Mapping[str, Any]) -> Given:
     return Given(**paths)
 
 
-def paths_of_run(run: Path) -> dict[str, Path]:
+def _paths_of_run(run: Path) -> dict[str, Path]:
     """The folders and files that a run was trained on, by option.
 
     Raises:
@@ -107,11 +107,7 @@ def paths_of_run(run: Path) -> dict[str, Path]:
             "There, pass features and `model.predict(images)` to "
             "kdfixmatch_keras.suggestion"
         )
-    facts = RunFolder.open(run).read_facts()
-    paths: dict[str, str] = facts.get("images", {}).get("paths", {})
-    # Relative to where `train` was called.
-    folder = facts.get("directory", "")
-    return {name: Path(folder, path) for name, path in paths.items()}
+    return RunFolder.open(run).paths()
 
 
 def open_images(

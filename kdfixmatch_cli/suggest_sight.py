@@ -12,12 +12,7 @@ from rich.progress import Progress
 
 from kdfixmatch_cli.errors import say
 from kdfixmatch_cli.machine import pretrained_backbone
-from kdfixmatch_cli.suggest_images import (
-    Given,
-    SuggestImages,
-    open_images,
-    paths_of_run,
-)
+from kdfixmatch_cli.suggest_images import Given, SuggestImages, open_images
 from kdfixmatch_keras import FixMatch, KDFixMatch
 from kdfixmatch_keras.backbones.build import backbone_of
 from kdfixmatch_keras.backend import devices
@@ -30,9 +25,8 @@ from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import ArraySource, ImageSource
 from kdfixmatch_keras.sources.class_numbers import numbered
-from kdfixmatch_keras.sources.copies import digests
 from kdfixmatch_keras.sources.labels import NONE_OF_THESE
-from kdfixmatch_keras.sources.look_alikes import look_like, thumbnails
+from kdfixmatch_keras.sources.look_alikes import CopiesOf
 from kdfixmatch_keras.sources.pixels import Images
 
 # In pixels, in which a pretrained network sees images.
@@ -108,7 +102,8 @@ def seen_by_run(
     params: Mapping[str, Any], given: Given, console: Console
 ) -> tuple[SuggestImages, Seen]:
     """Images as the networks of a run see them."""
-    model = RunFolder.open(params["run"]).load_model()
+    run = RunFolder.open(params["run"])
+    model = run.load_model()
     images = open_images(
         given, model.image_shape, params["on_error"], model.intensity_range
     )
@@ -125,7 +120,7 @@ def seen_by_run(
 
     seen, probabilities, excluded = _look(images, look, console)
     opinions = {}
-    trained_on = paths_of_run(params["run"]).get("unlabeled")
+    trained_on = run.paths().get("unlabeled")
     # In another folder, the same names would be those of other images.
     if trained_on is not None and trained_on.resolve() == given.unlabeled.resolve():
         opinions = _opinions(model, images.pool.names or [], len(seen))
@@ -197,11 +192,8 @@ def _look(
         task = progress.add_task("Looking", total=total)
         known = None
         if images.test is not None:
-            found = []
-            for part in _parts(images.test):
-                found.append((digests(part), thumbnails(part)))
-                progress.advance(task, len(part))
-            known = [np.concatenate(column) for column in zip(*found, strict=True)]
+            known = CopiesOf(_parts(images.test))
+            progress.advance(task, len(images.test))
         for source in sources:
             for part in _parts(source):
                 z, p = sight(part)
@@ -210,8 +202,7 @@ def _look(
                     probabilities.append(p)
                 is_test = np.zeros(len(part), np.bool_)
                 if known is not None and source is images.pool:
-                    is_test = np.isin(digests(part), known[0])
-                    is_test |= look_like(thumbnails(part), known[1])
+                    is_test = known.among(part)
                 looks.append(is_test)
                 progress.advance(task, len(part))
     of_test = np.flatnonzero(np.concatenate(looks))

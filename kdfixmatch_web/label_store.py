@@ -1,10 +1,12 @@
 """Labels in a CSV file that is never behind what was answered."""
 
+import codecs
 import contextlib
 import csv
 import io
 import os
 import re
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +26,9 @@ from kdfixmatch_web.image_folder import ImageFolder
 
 MAX_LENGTH = 100
 
-# The end of a file after a line break: a row that was written here, whole, or one that
-# lacks its end as it was being written when the power failed.
-_WHOLE = re.compile(rb'"(?:[^"]|"")*","(?:[^"]|"")*"\r?')
+# The end of a file after a line break: the beginning of a row as it is written here,
+# which lacks the rest as the power failed.
+_UNFINISHED = re.compile(rb'"(?:[^"]|"")*(?:"(?:,(?:"(?:[^"]|"")*)?)?)?')
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,9 @@ class LabelStore:
         text = ",".join(COLUMNS) + "\n" + _as_csv(rows.values())
         with written_aside(self.path) as aside:
             aside.write_text(text, encoding="utf-8", newline="")
+            # Who may read and write the file stays as it was.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(self.path, aside)
 
     def _read(self) -> None:
         rows: dict[str, tuple[str, str]] = {}
@@ -282,13 +287,20 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _cut_unfinished(path: Path) -> None:
     """Takes away a last line that was being written when the power failed.
 
-    Nobody was told that it was kept. A line that others wrote is left as it is.
+    Nobody was told that it was kept. A line that others wrote is left as it is, and so
+    is a file that others write to meanwhile.
     """
     with open(path, "rb") as file:
         data = file.read()
+    header = data.partition(b"\n")[0].removeprefix(codecs.BOM_UTF8)
     start = data.rfind(b'\n"') + 1
-    if not start or data.endswith(b"\n") or _WHOLE.fullmatch(data[start:]):
+    if (
+        not start
+        or header.replace(b'"', b"").rstrip() != ",".join(COLUMNS).encode()
+        or not _UNFINISHED.fullmatch(data[start:])
+    ):
         return
     with writing(path), open(path, "r+b") as file:
-        file.truncate(start)
-        os.fsync(file.fileno())
+        if os.fstat(file.fileno()).st_size == len(data):
+            file.truncate(start)
+            os.fsync(file.fileno())

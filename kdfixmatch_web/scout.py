@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,15 @@ class Scout:
         self._store = store
         self._test = test
         self._seeks = seeks
+        # What was found out of other images, or for other test images, is not of these.
+        made_of = (os.path.realpath(images.root), test and os.path.realpath(test))
+        self._of = _digest(repr((made_of, images.names)))
         self._job = Job(folder, "look")
         self._lock = threading.Lock()
         self._key: str | None = None
+        # Those that were running under this command: a failure before it, such as of
+        # what has been installed since, or by switching off, is none for ever.
+        self._begun: set[str] = set()
         self._failed: set[str] = set()
         self.outlook: Outlook | None = None
         self.suggested: dict[str, Suggestion] = {}
@@ -79,16 +86,25 @@ class Scout:
             task = self._of_run(run) if run is not None else self._of_labels()
             if task.key == self._key or task.key in self._failed:
                 return False
+            # Before the file is looked for, which may be its last deed.
+            is_running = self._job.is_running()
             if task.file.exists():
                 return self._take(task)
-            if self._job.is_running():
+            if is_running:
                 # What is asked of another run is not needed any more.
                 if self._job.facts().get("key") != task.key:
                     self._job.stop()
-            elif self._job.facts().get("key") == task.key:
+                else:
+                    self._begun.add(task.key)
+            elif task.key in self._begun:
                 self._fail(task, (self._job.lines() or ["it was ended"])[-1])
             elif len(self._store) < len(self._images):
-                self._job.start(task.command, {"key": task.key})
+                self._begun.add(task.key)
+                try:
+                    self._job.start(task.command, {"key": task.key})
+                except OSError as error:
+                    # Labels are kept and shown all the same.
+                    self._fail(task, str(error))
             return False
 
     def progress(self) -> str | None:
@@ -99,14 +115,14 @@ class Scout:
         return lines[-1] if lines and lines[-1][0] in _PROGRESS else ""
 
     def _of_run(self, run: FinishedRun) -> _Task:
-        name = hashlib.sha256(run.key.encode()).hexdigest()
+        name = f"run-{self._of}-{_digest(run.key)}"
         file = self._folder / f"{name}.npz"
         command = [*PYTHON, "kdfixmatch_web.look"]
         command += [str(run.path.absolute()), str(self._images.root.absolute())]
         command += [str(self._store.path), str(file)]
-        return _Task(
-            run.key, file, command, f"What {run.path.name} makes of the images"
-        )
+        if self._test is not None:
+            command.append(str(self._test.absolute()))
+        return _Task(name, file, command, f"What {run.path.name} makes of the images")
 
     def _of_labels(self) -> _Task:
         """Of a pretrained network, and the labels that there are when it begins.
@@ -129,13 +145,16 @@ class Scout:
     def _of_round(self) -> str:
         numbers = [
             int(path.stem.rpartition("-")[2])
-            for path in self._folder.glob("typical-[0-9]*.csv")
+            for path in self._folder.glob(f"typical-{self._of}-*.csv")
         ]
         last = max(numbers, default=1)
-        is_used_up = self._key == f"typical-{last}" and all(
-            self._store.get(name) is not None for name in self.suggested
+        is_used_up = self._key == f"typical-{self._of}-{last}" and all(
+            self._store.get(name) is not None
+            for name in self.suggested
+            # Others, such as those that links lead out to, cannot get one.
+            if name in self._images
         )
-        return f"typical-{last + is_used_up}"
+        return f"typical-{self._of}-{last + is_used_up}"
 
     def _take(self, task: _Task) -> bool:
         outlook = None
@@ -158,3 +177,7 @@ class Scout:
     def _fail(self, task: _Task, reason: str) -> None:
         self._failed.add(task.key)
         self.trouble = f"{task.whose} is not known: {reason}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(ascii(text).encode()).hexdigest()[:32]

@@ -1,7 +1,6 @@
 """Trainings on the labels so far: started, found again, and what they gave."""
 
 import json
-import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -246,7 +245,7 @@ def _check_number(
     if value is None:
         return
     is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not above < value <= most:
+    if not is_number or not above < value <= most:
         raise ValueError(
             f"`{name}` must be a number above {above} and at most {most}. Received: "
             f"{value!r}"

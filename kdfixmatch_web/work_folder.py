@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,20 @@ class WorkFolder:
         return self.path / "looks"
 
 
+def _check_own(path: Path, labels: Path) -> None:
+    """Refuses a folder that another user has laid out, as everybody can in /tmp.
+
+    Links in it would lead to files that the other must not write to.
+    """
+    others_write = os.stat(path.parent).st_mode & stat.S_IWOTH
+    if others_write and os.lstat(path).st_uid != os.getuid():
+        raise ValueError(
+            "`--labels` must lie where what is kept beside it is yours. Received: "
+            f"{labels}, beside which {path.name} belongs to another user. Choose a "
+            "folder that only you write to."
+        )
+
+
 @contextlib.contextmanager
 def labels_held(labels: Path) -> Iterator[WorkFolder]:
     """Keeps every other process from labeling into a file, until it is left.
@@ -60,11 +75,13 @@ def labels_held(labels: Path) -> Iterator[WorkFolder]:
 
     Raises:
         RuntimeError: Another process labels into it.
+        ValueError: Somebody else has put the folder there.
         OSError: Nothing can be written beside it.
     """
     work = WorkFolder.of(labels)
     with writing(work.path):
         work.path.mkdir(parents=True, exist_ok=True)
+        _check_own(work.path, labels)
         (work.path / "README.txt").write_text(_EXPLANATION, encoding="utf-8")
     with contextlib.ExitStack() as stack:
         try:

@@ -197,6 +197,18 @@ class RunFolder:
             names: list[str] = saving.read_settings(self.model)["class_names"]
         return names
 
+    def paths(self) -> dict[str, Path]:
+        """The folders and files that the run was trained on, by option of `train`.
+
+        Raises:
+            ValueError: The facts cannot be read.
+        """
+        facts = self.read_facts()
+        paths: dict[str, str] = facts.get("images", {}).get("paths", {})
+        # Relative to where `train` was called.
+        folder = facts.get("directory", "")
+        return {name: Path(folder, path) for name, path in paths.items()}
+
     def read_facts(self, argument: str = "RUN", remedy: str = "") -> dict[str, Any]:
         """What `write_facts` wrote last.
 

@@ -2,12 +2,13 @@
 
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from kdfixmatch_keras.sources.copies import digests
 from kdfixmatch_keras.sources.image_source import ImageSource
 from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.sources.resolve import LabeledImages
@@ -22,6 +23,34 @@ _CHUNK = 256
 # Images for test of which it has been told, and the labeled ones that they look like.
 _told: weakref.WeakKeyDictionary[ImageSource, weakref.ref[ImageSource]]
 _told = weakref.WeakKeyDictionary()
+
+
+class CopiesOf:
+    """Tells images that are copies of some others, also in another format or size.
+
+    Args:
+        parts: The others, if there are any: uint8 `(n, H, W, C)` each.
+    """
+
+    def __init__(self, parts: Iterable[Images]) -> None:
+        own, small = [np.empty(0, "S1")], [np.empty((0, _SIDE**2), np.float32)]
+        for part in parts:
+            own.append(digests(part))
+            small.append(thumbnails(part))
+        self._digests, self._thumbnails = np.concatenate(own), np.concatenate(small)
+
+    def among(self, images: Images) -> npt.NDArray[np.bool_]:
+        """Which of some images are such copies.
+
+        Args:
+            images: uint8 `(n, H, W, C)`, of the shape of the others.
+
+        Returns:
+            bool `(n,)`.
+        """
+        is_copy = np.isin(digests(images), self._digests)
+        is_copy |= look_like(thumbnails(images), self._thumbnails)
+        return is_copy
 
 
 def warn_of_look_alikes(

@@ -38,7 +38,8 @@ function element(kind, properties = {}, ...children) {
 }
 
 const key = (text) => element("kbd", { textContent: text });
-const picture = (file, size) => `/picture?size=${size}&file=${encodeURIComponent(file)}`;
+// The browser keeps pictures, and another folder may have been labeled at this address.
+const picture = (file, size) => `/picture?of=${state.id}&size=${size}&file=${encodeURIComponent(file)}`;
 
 const isCoarse = (image) => Math.max(image.naturalWidth, image.naturalHeight) < 100;
 
@@ -142,13 +143,13 @@ async function change(changes, words) {
 
 // One by one
 
-async function fill() {
+async function fill(isAround = false) {
   const ofOrder = filled;
   while (place !== null && queue.length < AHEAD) {
     const found = await ask(`/queue?start=${place}&count=${AHEAD}`);
     if (ofOrder !== filled) return;
     const known = new Set(queue.map((item) => item.file));
-    if (current) known.add(current.file);
+    if (current && !isAround) known.add(current.file);
     queue.push(...found.items.filter((item) => !known.has(item.file) && !skipped.has(item.file)));
     place = found.next;
   }
@@ -174,11 +175,14 @@ const restart = told(async () => {
 
 const advance = told(async () => {
   if (queue.length === 0) {
-    if (place === null && skipped.size) {
+    const isAround = place === null && skipped.size > 0;
+    if (isAround) {
       skipped.clear();
       place = 0;
     }
-    await fill();
+    await fill(isAround);
+    // What was skipped just now comes again too, but not before the others.
+    if (isAround && queue[0]?.file === current?.file) queue.push(...queue.splice(0, 1));
   }
   current = queue.shift() ?? null;
   await showImage();

@@ -17,6 +17,9 @@ from kdfixmatch_keras.backbones import efficientnet_lite
 from kdfixmatch_keras.baselines import Supervised
 from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.sources import split_folder
+from kdfixmatch_web.look import look
+from kdfixmatch_web.outlook import Outlook
+from kdfixmatch_web.suggestions import read_suggestions
 from tests.untraced import untraced
 
 COLORS = {"blue": (60, 60, 200), "green": (60, 200, 60), "red": (200, 60, 60)}
@@ -187,6 +190,22 @@ def test_the_networks_of_a_run_are_asked(trained, tmp_path, monkeypatch):
         assert row["guess"] == predicted.class_names[guess.argmax()]
         assert float(row["confidence"]) == pytest.approx(guess.max(), abs=1e-4)
         assert row["reason"].startswith(f"doubtful: {row['guess']} or ")
+
+
+@pytest.mark.filterwarnings("ignore:Suggested")
+def test_the_page_does_not_ask_about_images_for_test_either(trained, tmp_path):
+    given = trained / "run", trained / "pool", trained / "labels.csv"
+    # Those of the run, and others.
+    write_squares(tmp_path / "test", "blue", 1, 0)
+    others = {None: "copy.png", tmp_path / "test": "blue0.png"}
+    for test, copy in others.items():
+        look(*given, tmp_path / "look.npz", test)
+        outlook = Outlook.read(tmp_path / "look.npz")
+        seen = {path.name for path in (trained / "pool").iterdir()} - {copy}
+        assert set(outlook.doubtful()) == seen
+        labeled = {line.split(",")[0] for line in given[2].read_text().splitlines()}
+        found = set(read_suggestions(tmp_path / "look.csv"))
+        assert found and found <= seen - labeled
 
 
 def test_what_contradicts_the_guess_of_a_run_is_said(trained, tmp_path, monkeypatch):

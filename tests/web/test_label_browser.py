@@ -186,6 +186,27 @@ def test_thirty_images_are_labeled_by_keyboard(folder, browser):
         assert len(labels(folder)) == 29
 
 
+def test_what_was_skipped_comes_again_until_it_has_a_label(tmp_path, browser):
+    write_images(tmp_path / "photos", 3)
+    files = sorted(path.name for path in (tmp_path / "photos").iterdir())
+    with serving(tmp_path) as address, opened(browser, address) as page:
+        seen = [shown(page)]
+        for _ in range(5):
+            press(page, "ArrowRight")
+            seen.append(shown(page))
+        assert sorted(seen[:3]) == sorted(seen[3:]) == files
+        press(page, *"red", "Enter")
+        press(page, "1")
+        last = shown(page)
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector("#message:has-text('skipped')")
+        page.wait_for_selector("#image")
+        assert shown(page) == last
+        press(page, "1")
+        page.wait_for_selector("#frame:has-text('There is no image left')")
+        assert sorted(labels(tmp_path)) == files
+
+
 def write_doubts(folder, class_names):
     """Two runs, the last of which doubts all images but the broken one."""
     work = WorkFolder.of(folder / "labels.csv")
@@ -301,6 +322,34 @@ def test_a_run_is_trained_from_the_page_and_its_guesses_are_labeled(folder, brow
             page.get_by_role("button", name="Take the label").click()
             page.wait_for_selector("#message:has-text('1 images: label taken back')")
             assert set(labels(folder)) == set(images[:12])
+
+
+# How bright the first pixel is, as it is shown.
+FIRST_PIXEL = """
+() => {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.drawImage(document.getElementById("image"), 0, 0);
+    return pen.getImageData(0, 0, 1, 1).data[0];
+}
+"""
+
+
+def test_a_folder_does_not_show_the_pictures_of_the_one_before(tmp_path, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    port = "0"
+    for level in (0, 255):
+        folder = tmp_path / str(level)
+        (folder / "photos").mkdir(parents=True)
+        image = Image.new("L", (8, 8), level)
+        image.save(folder / "photos" / "a.png")
+        with serving(folder, "--port", port) as address:
+            port = re.search(r":(\d+)/", address)[1]
+            page.goto(address)
+            page.wait_for_selector("#image")
+            assert page.evaluate(FIRST_PIXEL) == level
+            page.goto("about:blank")
+    context.close()
 
 
 def test_two_windows_do_not_overwrite_one_another(folder, browser):

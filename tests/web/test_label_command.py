@@ -1,5 +1,6 @@
 """What `kdfixmatch label` does around the page."""
 
+import os
 import stat
 import sys
 import urllib.parse
@@ -107,3 +108,30 @@ def test_the_extra_that_is_missing_is_named(here, monkeypatch):
     assert result.exit_code == 1
     assert "The page needs uvicorn, which is missing: install it with" in result.output
     assert 'pip install "kdfixmatch-keras[label]"' in result.output
+
+
+def test_a_file_of_labels_that_no_page_can_name_is_refused_first(here, served):
+    typed = ("label", "--unlabeled", "photos", "--labels", os.fsdecode(b"\xff.csv"))
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, typed)
+    assert result.exit_code == 1
+    assert "`--labels` must be a file whose path is valid UTF-8" in result.output
+    assert sorted(path.name for path in here.iterdir()) == ["photos"]
+
+
+def test_nothing_is_written_to_what_another_user_has_laid_out(
+    here, served, monkeypatch
+):
+    here.chmod(0o777)
+    assert invoke("--no-browser").exit_code == 0
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    (here / "other").write_text("other")
+    explanation = here / "labels.csv.work" / "README.txt"
+    explanation.unlink()
+    explanation.symlink_to(here / "other")
+    result = invoke("--no-browser")
+    assert result.exit_code == 1
+    assert "labels.csv.work belongs to another user" in result.output
+    assert (here / "other").read_text() == "other"
+    # Where nobody else writes, it is that of a colleague.
+    here.chmod(0o700)
+    assert invoke("--no-browser").exit_code == 0

@@ -1,5 +1,6 @@
 """Labels on the disk, whatever happens to the process that keeps them."""
 
+import contextlib
 import csv
 import os
 import subprocess
@@ -107,11 +108,13 @@ def test_what_others_write_is_read_before_the_next_label(images, path):
 
 def test_a_file_of_a_user_is_taken_as_it_is(photos, images, path):
     path.write_text(f"\ufefffile,label\r\n./a.png,cat\r\n{photos}/b.png,cat\r\n")
+    path.chmod(0o660)
     path.with_name("link.csv").symlink_to(path)
     store = LabelStore(path.with_name("link.csv"), images)
     assert store.labels() == {"a.png": "cat", "b.png": "cat"}
     store.change([Change("b.png", "dog", "cat")])
     assert path.with_name("link.csv").is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o660
     assert LabelStore(path, images).labels() == {"a.png": "cat", "b.png": "dog"}
     empty = path.with_name("empty.csv")
     empty.touch()
@@ -141,6 +144,29 @@ def test_a_line_without_its_end_was_never_answered(images, path, kept):
     store = LabelStore(path, images)
     assert store.labels() == {"a.png": "cat"}
     assert path.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # As spreadsheets write names with commas, without a line break at the end.
+        'file,label\nb.png,dog\n"c, ""d"".png",cat',
+        'file,label\r\n"b.png","dog"',
+        # No files of labels, which are refused as they are.
+        'file;label\n"b.png";"dog"',
+        'file\n"b.png"',
+    ],
+)
+def test_the_last_line_of_others_may_lack_its_end(images, path, text):
+    path.write_text(text)
+    with contextlib.suppress(ValueError):
+        assert LabelStore(path, images).labels()["b.png"] == "dog"
+    assert path.read_bytes() == text.encode()
+
+
+def test_a_line_that_ends_within_a_name_of_two_lines_is_cut(images, path):
+    path.write_text('file,label\n"a.png","cat"\n"f\n')
+    assert LabelStore(path, images).labels() == {"a.png": "cat"}
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(images, path, monkeypatch):

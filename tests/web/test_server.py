@@ -360,6 +360,8 @@ def test_a_training_of_too_few_labels_is_refused_before_it_starts(client, labeli
         ({"minutes": 0}, 422),
         ({"minutes": "5 --output /etc"}, 422),
         ({"minutes": float("inf")}, 422),
+        ({"minutes": float("nan")}, 422),
+        ({"minutes": 10**400}, 422),
         ({"image_size": 96.5}, 422),
         ({"image_size": True}, 422),
         ({"image_size": 1e9}, 422),

@@ -248,17 +248,18 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
     write_run(tmp_path / "runs" / "run-1")
     started.clear()
     assert labeling.state()["run"] == "run-1"
+    ((command, facts),) = started
+    assert command[1:4] == ["-P", "-m", "kdfixmatch_web.look"]
+    assert command[-1] == str(tmp_path / "test")
+    looking = {"is_running": lambda: True, "facts": lambda: facts}
+    vars(labeling._scout._job).update(looking)
     labels.write_text("file,label\n5.png,dog\n4.png,cat\n")
     labeling.train(None, None, goes_on=True)
     assert str(tmp_path / "runs" / "run-1") in started[-1][0]
     labeling.change([Change("4.png", None, "cat")])
-    started.clear()
-    labeling.state()
-    ((command, _),) = started
-    assert command[1:4] == ["-P", "-m", "kdfixmatch_web.look"]
     # One that the run could not read is still asked for.
     (tmp_path / "looks").mkdir()
-    output = Path(command[-1])
+    output = Path(command[-2])
     suggested = [("1.png", "typical", "cat", 0.8), ("gone.png", "typical", "cat", 1)]
     write_suggestions(output.with_suffix(".csv"), suggested)
     write_outlook(
@@ -285,19 +286,36 @@ def test_when_a_run_ends_its_doubts_come_first(tmp_path, images, labels, started
         labeling.similar("../gone.png")
 
 
-def test_a_look_that_fails_is_told_and_not_tried_again(tmp_path, images, labels):
-    # Which has no model.
+def test_a_look_that_fails_is_told_and_tried_again_by_the_next_command(
+    tmp_path, images, labels, monkeypatch
+):
+    failing = (sys.executable, "-c", "print('Error: no such model')")
+    monkeypatch.setattr("kdfixmatch_web.scout.PYTHON", failing)
     write_run(tmp_path / "runs" / "run-1")
-    scout = Scout(tmp_path / "looks", images, LabelStore(labels, images))
     run = read_run(tmp_path / "runs" / "run-1")
-    scout._job.start(
-        [sys.executable, "-c", "print('Error: no such model')"], {"key": run.key}
-    )
-    scout._job._process.wait(10)
     for _ in range(2):
-        assert not scout.follow(run)
-    assert scout.trouble.endswith("is not known: Error: no such model")
-    assert scout.progress() is None and scout.outlook is None
+        scout = Scout(tmp_path / "looks", images, LabelStore(labels, images))
+        assert not scout.follow(run) and scout.trouble == ""
+        process = scout._job._process
+        process.wait(10)
+        for _ in range(2):
+            assert not scout.follow(run)
+        assert scout._job._process is process
+        assert scout.trouble.endswith("is not known: Error: no such model")
+        assert scout.progress() is None and scout.outlook is None
+
+
+def test_a_look_that_cannot_begin_keeps_nobody_from_labeling(
+    tmp_path, images, labels, monkeypatch
+):
+    def refuse(*arguments):
+        raise OSError(28, "Cannot write looks: no space left on device")
+
+    monkeypatch.setattr(Job, "start", refuse)
+    labeling = labeling_of(tmp_path, images, labels)
+    found = labeling.change([Change("4.png", "cat")])
+    assert found["labeled"] == 5
+    assert "no space left on device" in found["trouble"]
 
 
 def test_a_damaged_look_is_told(tmp_path, images, labels, started):
@@ -313,6 +331,11 @@ def test_a_damaged_look_is_told(tmp_path, images, labels, started):
     assert scout.trouble
 
 
+def more_images(images):
+    Image.new("L", (8, 8)).save(images.root / "more.png")
+    return ImageFolder(images.root)
+
+
 def test_before_there_is_a_run_typical_images_come_first(
     tmp_path, images, labels, started
 ):
@@ -321,12 +344,12 @@ def test_before_there_is_a_run_typical_images_come_first(
     ((command, _),) = started
     options = command[command.index("suggest") + 1 :]
     given = dict(zip(options[::2], options[1::2], strict=True))
-    output = tmp_path / "looks" / "typical-1.csv"
+    output = Path(given.pop("--output"))
+    assert output.parent == tmp_path / "looks"
     assert given == {
         "--unlabeled": str(images.root),
         "--count": "2",
         "--on-error": "skip",
-        "--output": str(output),
         "--labels": str(labels),
         "--test": str(tmp_path / "test"),
     }
@@ -342,10 +365,19 @@ def test_before_there_is_a_run_typical_images_come_first(
     assert started == []
     labeling.change([Change("5.png", "dog")])
     ((command, _),) = started
-    assert command[-5].endswith("typical-2.csv")
+    assert command[-5] == str(output).replace("-1.csv", "-2.csv")
+    # What was found of other images, or for other test images, is not of these.
+    store = LabelStore(labels, images)
+    for others, test in (
+        (images, None),
+        (images, tmp_path / "another"),
+        (more_images(images), tmp_path / "test"),
+    ):
+        started.clear()
+        assert not Scout(tmp_path / "looks", others, store, test).follow(None)
+        assert len(started) == 1
     # Where it is not wanted, nothing is.
     started.clear()
-    store = LabelStore(labels, images)
     assert not Scout(tmp_path / "others", images, store, seeks=False).follow(None)
     assert started == []
 
