@@ -867,7 +867,7 @@ ROWS = [
         "datasets.load",
         lambda g: datasets.load(["digits"], 20),
         TypeError,
-        "`name` must be a string, one of 'digits', 'cifar10'",
+        "`name` must be a string, one of 'digits', 'solar_cells'",
     ),
     (
         "datasets.load",
