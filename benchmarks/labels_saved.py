@@ -17,6 +17,7 @@ writes page and plot again.
 """
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -110,16 +111,9 @@ def features_of(data: str, data_dir: Path | None, kept: Path) -> Arrays:
         found = datasets.load(
             data, 10, data_dir=data_dir if data == "cifar10" else None
         )
-        shape = found.unlabeled.image_shape
-        classifier = LinearProbe(BACKBONE)
-        (size,) = frozen_features.input_sizes(BACKBONE, shape, [SIZE])
-        network = frozen_features.build(classifier, shape, size, seed=0)
-        model = frozen_features.join({size: network})
-
-        def embed(images: Any) -> NDArray[np.float32]:
-            (features,) = frozen_features.embed(model, images, 128).values()
-            return features
-
+        embed = functools.partial(
+            frozen_features.of_images, LinearProbe(BACKBONE), side=SIZE, batch_size=128
+        )
         np.savez(
             path,
             z=embed(found.unlabeled),

@@ -131,13 +131,7 @@ def _changed(pixels: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 
 def _features(images: Any) -> NDArray[np.float32]:
-    shape = images.image_shape
-    (size,) = frozen_features.input_sizes(BACKBONE, shape, [SIZE])
-    model = frozen_features.build(LinearProbe(BACKBONE), shape, size, seed=0)
-    (found,) = frozen_features.embed(
-        frozen_features.join({size: model}), images
-    ).values()
-    return found
+    return frozen_features.of_images(LinearProbe(BACKBONE), images, SIZE)
 
 
 def text_of(cells: list[dict[str, Any]]) -> str:

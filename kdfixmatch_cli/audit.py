@@ -35,13 +35,7 @@ def run(params: Mapping[str, Any]) -> None:
     for line in describe(images.facts()):
         console.print(line, markup=False)
     probe = LinearProbe(backbone, weights=params["weights"])
-    shape = images.labeled.images.image_shape
-    (seen_in,) = frozen_features.input_sizes(backbone, shape, [SIZE])
-    model = frozen_features.build(probe, shape, seen_in, seed=0)
-    embedded = frozen_features.embed(
-        frozen_features.join({seen_in: model}), images.labeled.images
-    )
-    (features,) = embedded.values()
+    features = frozen_features.of_images(probe, images.labeled.images, SIZE)
     found = audit(*(images.labeled, images.unlabeled, images.test), features)
     _write(params["output"], found, images)
     _print(found, images, console)

@@ -18,7 +18,7 @@ _SHARE, _NEIGHBOR, _QUANTILE = 1 / 32, 10, 0.01
 _SAMPLE = 2000
 # Standard deviation in gray levels below which a thumbnail shows nothing to compare.
 _MIN_CONTRAST = 1.0
-_CHUNK = 512
+_CHUNK = 256
 
 
 def near_copies(thumbnails: Any) -> NDArray[np.int64]:

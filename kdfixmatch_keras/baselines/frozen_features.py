@@ -144,6 +144,33 @@ def embed(
         return {name: np.asarray(z, dtype=np.float32) for name, z in found.items()}
 
 
+def of_images(
+    classifier: ImageClassifier,
+    images: ImageSource,
+    side: int,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """The features of images in one size.
+
+    Args:
+        classifier: What has the arguments of the backbone.
+        images: Source of `n` images.
+        side: Pixels of the shorter side, in which the backbone sees them.
+        batch_size: Images in a forward pass.
+
+    Returns:
+        float32 `(n, D)`.
+
+    Raises:
+        MemoryError: They do not fit into memory.
+    """
+    shape = images.image_shape
+    (size,) = input_sizes(classifier.backbone, shape, [side])
+    model = join({size: build(classifier, shape, size, seed=0)})
+    (found,) = embed(model, images, batch_size).values()
+    return found
+
+
 def predict(network: Any, images: ImageSource, verbose: Any = 0) -> np.ndarray:
     """Class probabilities, float32 `(n, K)`, of images by a `FixMatch` network."""
     return np.asarray(prediction.predict(network, images, BATCH_SIZE, verbose))
