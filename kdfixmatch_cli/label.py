@@ -146,7 +146,7 @@ def _give(path: Path, store: LabelStore, images: ImageFolder, console: Console) 
             )
         with written_aside(path) as aside:
             aside.write_text(to_tasks(labels, images), encoding="utf-8")
-        console.print(f"Wrote {path}: {len(labels):,} labels")
+        console.print(f"Wrote {path}: {len(store):,} labels")
         return
     check_class_folders(path, labels, "--export")
     count = write_class_folders(path, labels, images)

@@ -84,12 +84,13 @@ class LabelStore:
         # By name of the image, or by what stands in the file where there is none.
         self._rows: dict[str, tuple[str, str]] = {}
         self._counts: Counter[str] = Counter()
+        self._labeled = 0
         self._stamp: tuple[int, int, int] | None = None
         self._read()
 
     def __len__(self) -> int:
-        """Returns the number of labeled images."""
-        return len(self._rows)
+        """Returns the number of labeled images, other files of the file left out."""
+        return self._labeled
 
     def get(self, file: str) -> str | None:
         """The label of an image, None if it has none."""
@@ -225,6 +226,7 @@ class LabelStore:
     def _take(self, rows: dict[str, tuple[str, str]]) -> None:
         self._rows = rows
         self._counts = Counter(label for _, label in rows.values())
+        self._labeled = sum(map(self._images.__contains__, rows))
         self._stamp = _stamp(self.path)
 
 

@@ -23,7 +23,7 @@ def to_tasks(labels: Mapping[str, str], images: ImageFolder) -> str:
     that of the images.
 
     Args:
-        labels: Labels by name of the image.
+        labels: Labels by name of the image. Those of other files are left out.
         images: The images.
     """
     folder = images.root.absolute().name
@@ -33,6 +33,7 @@ def to_tasks(labels: Mapping[str, str], images: ImageFolder) -> str:
             "annotations": [{"result": [_result(label)]}],
         }
         for name, label in labels.items()
+        if name in images
     ]
     return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
 

@@ -136,7 +136,7 @@ class Scout:
         command = ["nice", "-n", "10", *PYTHON, "kdfixmatch_cli", "suggest"]
         command += ["--unlabeled", str(self._images.root.absolute())]
         command += ["--count", str(count), "--on-error", "skip", "--output", str(file)]
-        if len(self._store):
+        if self._store.counts():
             command += ["--labels", str(self._store.path)]
         if self._test is not None:
             command += ["--test", str(self._test.absolute())]

@@ -45,7 +45,8 @@ def read(tmp_path, images, tasks):
 def test_labels_come_back_as_they_went_out(tmp_path, images):
     labels = {name: f"class {name}" for name in NAMES} | {"a.png": NONE_OF_THESE}
     path = tmp_path / "tasks.json"
-    path.write_text(to_tasks(labels, images))
+    # Label Studio serves no other files.
+    path.write_text(to_tasks(labels | {"/elsewhere/d.png": "cat"}, images))
     assert read_tasks(path, images, "--import") == labels
     first = json.loads(path.read_text())[0]
     assert first["data"] == {"image": "/data/local-files/?d=photos/a.png"}

@@ -106,6 +106,16 @@ def test_what_others_write_is_read_before_the_next_label(images, path):
     assert store.get("a.png") == "dog"
 
 
+def test_files_elsewhere_have_labels_and_are_none_of_the_images(images, path):
+    (path.parent / "other.png").write_bytes(b"not opened")
+    path.write_text(f"file,label\na.png,cat\n{path.parent}/other.png,cat\n")
+    store = LabelStore(path, images)
+    assert len(store) == 1 and store.counts() == {"cat": 2}
+    store.change([Change("b.png", "cat"), Change("a.png", None, "cat")])
+    assert len(store) == 1
+    assert rows(path) == {f"{path.parent}/other.png": "cat", "b.png": "cat"}
+
+
 def test_a_file_of_a_user_is_taken_as_it_is(photos, images, path):
     path.write_text(f"\ufefffile,label\r\n./a.png,cat\r\n{photos}/b.png,cat\r\n")
     path.chmod(0o660)
