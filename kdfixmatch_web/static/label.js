@@ -506,7 +506,10 @@ const loadGrid = told(async () => {
   const asked = ++gridsAsked;
   const found = label ? await ask(`/${$("grid-kind").value}?${query}`) : { items: [], rest: 0 };
   if (asked !== gridsAsked) return;
-  grid = { items: found.items, wrong: new Set(), label, isReview };
+  // What was marked stays so: it is there again, or nothing was saved.
+  const isSame = grid.label === label && grid.isReview === isReview;
+  const marked = found.items.map(({ file }) => file).filter((file) => isSame && grid.wrong.has(file));
+  grid = { items: found.items, wrong: new Set(marked), label, isReview };
   const rest = found.rest ? ` Then ${number(found.rest)} more.` : "";
   let hint = `The most doubtful first. Choose those that are wrong; the others get the label.${rest}`;
   if (isReview) {
@@ -518,16 +521,19 @@ const loadGrid = told(async () => {
   }
   $("grid-hint").textContent = hint;
   $("grid-images").replaceChildren(...grid.items.map((item) => {
-    const button = element("button", { type: "button", "aria-pressed": "false" });
+    const button = element("button", { type: "button" });
     const words = item.guess ? `${isReview ? `${item.guess}, ` : ""}${percent(item.confidence)}` : "";
     const [image, caption] = tile(item, words);
     button.append(image, caption);
-    button.onclick = () => {
-      const isWrong = !grid.wrong.has(item.file);
-      if (isWrong) grid.wrong.add(item.file);
-      else grid.wrong.delete(item.file);
+    const mark = () => {
+      const isWrong = grid.wrong.has(item.file);
       button.setAttribute("aria-pressed", String(isWrong));
       caption.textContent = isWrong ? "wrong" : words;
+    };
+    mark();
+    button.onclick = () => {
+      if (!grid.wrong.delete(item.file)) grid.wrong.add(item.file);
+      mark();
       showAccept();
     };
     return element("li", {}, button);

@@ -374,6 +374,37 @@ def test_two_windows_do_not_overwrite_one_another(folder, browser):
         assert labels(folder) == {file: "blue"}
 
 
+GIVE = """
+sent => fetch("/labels", {
+    method: "POST",
+    headers: {"Content-Type": "application/json"},
+    body: JSON.stringify({changes: [sent]}),
+}).then(answer => answer.ok)
+"""
+
+
+def test_what_was_marked_in_the_grid_stays_so(tmp_path, browser):
+    write_images(tmp_path / "photos", 6)
+    files = sorted(path.name for path in (tmp_path / "photos").iterdir())
+    wrong, taken, *others = files
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    write_doubts(tmp_path, ["red", "green"])
+    with serving(tmp_path) as address, opened(browser, address) as page:
+        page.wait_for_selector("#guess button")
+        view(page, "Grid")
+        tile = page.locator("#grid-images").get_by_alt_text(wrong).locator("..")
+        tile.click()
+        given = {"file": taken, "label": "blue", "expected": None}
+        assert page.evaluate(GIVE, given)
+        # One has another label since, so that none is saved.
+        page.get_by_role("button", name="Label 5 “red”").click()
+        page.wait_for_selector("#message:has-text('has the label “blue”')")
+        page.get_by_role("button", name="Label 4 “red”").click()
+        page.wait_for_selector("#message:has-text('4 images: red')")
+        assert labels(tmp_path) == {taken: "blue"} | dict.fromkeys(others, "red")
+        assert tile.get_attribute("aria-pressed") == "true"
+
+
 # What another page can try, on another port of the host, to which cookies are sent.
 ATTACK = """
 async address => {
