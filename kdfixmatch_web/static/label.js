@@ -492,8 +492,11 @@ for (const button of document.querySelectorAll("nav button")) {
 async function showGrid() {
   const select = $("grid-class");
   const before = select.value;
-  select.replaceChildren(...state.classes.map(({ name }) => element("option", { value: name, textContent: name })));
-  if (state.classes.some(({ name }) => name === before)) select.value = before;
+  // No run takes an image for none of them, but people have.
+  const isReview = $("grid-kind").value === "labeled-as";
+  const names = [...state.classes, ...(isReview ? [state.none_of_these] : [])].map(({ name }) => name);
+  select.replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
+  if (names.includes(before)) select.value = before;
   await loadGrid();
 }
 
@@ -569,7 +572,7 @@ async function acceptGrid() {
 }
 
 $("grid-class").onchange = loadGrid;
-$("grid-kind").onchange = loadGrid;
+$("grid-kind").onchange = showGrid;
 $("grid-accept").onclick = acceptGrid;
 
 // Progress

@@ -202,9 +202,17 @@ def test_what_was_skipped_comes_again_until_it_has_a_label(tmp_path, browser):
         page.wait_for_selector("#message:has-text('skipped')")
         page.wait_for_selector("#image")
         assert shown(page) == last
-        press(page, "1")
+        press(page, "-")
         page.wait_for_selector("#frame:has-text('There is no image left')")
         assert sorted(labels(tmp_path)) == files
+        # And what was found to be of no class can be taken back at any time.
+        view(page, "Grid")
+        page.get_by_label("Images that").select_option("have the label")
+        page.get_by_label("Class", exact=True).last.select_option("none of these")
+        page.locator("#grid-images").get_by_alt_text(last).locator("..").click()
+        page.get_by_role("button", name="Take the label").click()
+        page.wait_for_selector("#message:has-text('label taken back')")
+        assert last not in labels(tmp_path)
 
 
 def write_doubts(folder, class_names):
