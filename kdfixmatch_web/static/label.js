@@ -422,7 +422,12 @@ $("typed").addEventListener("keydown", (event) => {
   }
   event.stopPropagation();
 });
-$("typed").addEventListener("blur", () => { $("choices").hidden = true; });
+$("typed").addEventListener("focus", showChoices);
+$("typed").addEventListener("blur", () => {
+  $("choices").hidden = true;
+  $("typed").setAttribute("aria-expanded", "false");
+  $("typed").removeAttribute("aria-activedescendant");
+});
 
 // Keys
 

@@ -168,7 +168,14 @@ def test_thirty_images_are_labeled_by_keyboard(folder, browser):
         press(page, "Backspace")
         assert shown(page) == file
         assert labels(folder) == expected
-        press(page, *"gre", "Enter")
+        # Who comes back to what was typed sees again what Enter would take.
+        page.keyboard.type("gre")
+        typed, listed = page.locator("#typed"), page.locator("#choices")
+        for key, is_there in (("Tab", False), ("Shift+Tab", True)):
+            page.keyboard.press(key)
+            assert listed.is_visible() == is_there
+            assert typed.get_attribute("aria-expanded") == str(is_there).lower()
+        press(page, "Enter")
         press(page, *"dar", "ArrowDown", "Enter")
         skipped = shown(page)
         press(page, "ArrowRight")
