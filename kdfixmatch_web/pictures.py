@@ -98,14 +98,17 @@ class Pictures:
             self._keep(kept, picture.data)
         return picture
 
-    def _place(self, file: Path, size: str) -> Path:
-        """Where a picture is kept, which depends on all that it is made of."""
+    def _place(self, file: Path, size: str) -> Path | None:
+        """Where a picture is kept, which depends on all that it is made of.
+
+        None of a file that is not there: another that is gone is not this one.
+        """
         with contextlib.suppress(OSError):
             found = os.stat(file)
             made_of = (file, size, found.st_mtime_ns, found.st_size, self._range)
             key = hashlib.sha256(repr(made_of).encode()).hexdigest()
             return self._cache / key[:2] / key[2:]
-        return self._cache / "gone"
+        return None
 
     def _pixels(self, file: Path) -> Images:
         found, reason = _tried(file, self._range)

@@ -1,6 +1,7 @@
 """Images as the page shows them."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -98,6 +99,20 @@ def test_pictures_are_kept_until_the_file_changes(folder):
     assert opened(pictures.get("first.png", "small")).size == (41, 20)
     assert pictures.get("first.png", "full").data != first.data
     assert len(kept(folder)) == 2
+
+
+def test_nothing_is_kept_of_a_file_that_goes_and_comes(folder, monkeypatch):
+    pictures = pictures_of(folder)
+    stat = os.stat
+
+    def gone(path):
+        # The next who asks finds it again.
+        monkeypatch.setattr(os, "stat", stat)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "stat", gone)
+    assert opened(pictures.get("first.png", "small")).size == (40, 20)
+    assert os.stat is stat and kept(folder) == []
 
 
 def test_no_more_is_kept_than_there_is_room_for(folder):
