@@ -147,11 +147,19 @@ class LabelStore:
                 else:
                     written = rows.get(change.file, (change.file, ""))[0]
                     rows[change.file] = (written, change.label)
-            if are_new and self._is_begun():
-                self._append([(c.file, c.label or "") for c in changes])
-            else:
+            known = self._stamp
+            if not are_new or known is None or known[1] == 0:
                 self._replace(rows)
+                self._take(rows)
+                return
+            size = self._append([(c.file, c.label or "") for c in changes])
             self._take(rows)
+            # Others may have written meanwhile, or put another file in its place.
+            expected = (known[0], known[1] + size)
+            if self._stamp is None or self._stamp[:2] != expected:
+                self._stamp = known
+                self._read()
+                self.change(changes)
 
     def _checked(self, changes: Sequence[Change]) -> list[Change]:
         if len({change.file for change in changes}) < len(changes):
@@ -173,7 +181,8 @@ class LabelStore:
             raise Conflict(conflicts)
         return list(changes)
 
-    def _append(self, rows: Sequence[tuple[str, str]]) -> None:
+    def _append(self, rows: Sequence[tuple[str, str]]) -> int:
+        """Adds rows to the file; returns by how many bytes it grows."""
         data = _as_csv(rows).encode()
         with writing(self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND)
@@ -191,6 +200,7 @@ class LabelStore:
                     raise
             finally:
                 os.close(descriptor)
+        return len(data)
 
     def _replace(self, rows: Mapping[str, tuple[str, str]]) -> None:
         text = ",".join(COLUMNS) + "\n" + _as_csv(rows.values())
@@ -218,10 +228,6 @@ class LabelStore:
                 name = self._images.name_of(file) or written
                 rows[name] = (written, label)
         self._take(rows)
-
-    def _is_begun(self) -> bool:
-        """Whether there is a first line with the names of the columns."""
-        return self._stamp is not None and self._stamp[1] > 0
 
     def _take(self, rows: dict[str, tuple[str, str]]) -> None:
         self._rows = rows

@@ -106,6 +106,44 @@ def test_what_others_write_is_read_before_the_next_label(images, path):
     assert store.get("a.png") == "dog"
 
 
+def replaced(path, text):
+    path.with_name("saved.csv").write_text(text)
+    path.with_name("saved.csv").replace(path)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_what_others_write_during_a_label_is_kept(
+    images, path, monkeypatch, is_replaced
+):
+    store = LabelStore(path, images)
+    store.change([Change("a.png", "cat")])
+    fsync, theirs = os.fsync, "file,label\na.png,cat\nb.png,dog\n"
+
+    def slow(descriptor):
+        monkeypatch.setattr(os, "fsync", fsync)
+        if is_replaced:
+            replaced(path, theirs)
+        else:
+            with open(path, "a") as file:
+                file.write("b.png,dog\n")
+
+    monkeypatch.setattr(os, "fsync", slow)
+    store.change([Change("=e.png", "cat")])
+    everything = {"a.png": "cat", "b.png": "dog", "=e.png": "cat"}
+    assert rows(path) == store.labels() == everything
+    store.change([Change("a.png", "dog", "cat")])
+    assert rows(path) == everything | {"a.png": "dog"}
+
+
+def test_a_file_that_goes_during_a_label_is_missed(images, path, monkeypatch):
+    store = LabelStore(path, images)
+    store.change([Change("a.png", "cat")])
+    monkeypatch.setattr(os, "fsync", lambda descriptor: path.unlink())
+    with pytest.raises(ValueError, match="must stay where it is"):
+        store.change([Change("b.png", "cat")])
+    assert store.labels() == {"a.png": "cat", "b.png": "cat"}
+
+
 def test_files_elsewhere_have_labels_and_are_none_of_the_images(images, path):
     (path.parent / "other.png").write_bytes(b"not opened")
     path.write_text(f"file,label\na.png,cat\n{path.parent}/other.png,cat\n")
