@@ -76,6 +76,8 @@ def label(
     if given is not None:
         given = check_output("--export", given)
         check_apart(given, [images.root], "--export")
+        # Before labels are taken in.
+        _check_given(given, store.labels() | new)
         with labels_held(labels):
             _take(new, store, console)
             _give(given, store, images, console)
@@ -136,19 +138,24 @@ def _take(labels: dict[str, str], store: LabelStore, console: Console) -> None:
     console.print(f"Took in {len(store) - before:,} new labels of {len(labels):,}")
 
 
+def _check_given(path: Path, labels: dict[str, str]) -> None:
+    """Checks that `_give` can write labels to a path."""
+    if path.suffix.lower() != ".json":
+        check_class_folders(path, labels, "--export")
+    elif os.path.lexists(path):
+        raise ValueError(
+            f"`--export` must be new. Received: {path}, which is there already"
+        )
+
+
 def _give(path: Path, store: LabelStore, images: ImageFolder, console: Console) -> None:
     """Writes the labels as JSON for Label Studio, or as a folder per class."""
     labels = store.labels()
     if path.suffix.lower() == ".json":
-        if os.path.lexists(path):
-            raise ValueError(
-                f"`--export` must be new. Received: {path}, which is there already"
-            )
         with written_aside(path) as aside:
             aside.write_text(to_tasks(labels, images), encoding="utf-8")
         console.print(f"Wrote {path}: {len(store):,} labels")
         return
-    check_class_folders(path, labels, "--export")
     count = write_class_folders(path, labels, images)
     console.print(f"Wrote {path}: {count:,} images of {len(store.counts())} classes")
 

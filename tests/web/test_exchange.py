@@ -153,6 +153,8 @@ def test_the_command_takes_in_and_writes_out(tmp_path, images):
     assert "1 images with another label, such as a.png: 'dog', where" in done.output
     assert (tmp_path / "labels.csv").read_text() == written
     assert not (tmp_path / "third.json").exists()
-    for options in (("--export", "out.json"), ("--export", "photos/new")):
-        done = invoke(*options)
+    (tmp_path / "tasks.json").write_text(json.dumps([task("c.png", "..")]))
+    for output in ("out.json", "photos/new", "new"):
+        done = invoke("--import", "tasks.json", "--export", output)
         assert done.exit_code == 1 and "`--export` must " in done.output
+        assert (tmp_path / "labels.csv").read_text() == written
