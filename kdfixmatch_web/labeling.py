@@ -107,14 +107,14 @@ class Labeling:
         items: list[dict[str, Any]] = []
         place = max(0, start)
         with self._lock:
-            order, number = self._order, self._order_number
+            order = self._order
         while place < len(order) and len(items) < min(count, MAX_ITEMS):
             name = order[place]
             place += 1
             if self.store.get(name) is None:
                 items.append(self.item(name))
         following = place if place < len(order) else None
-        return {"items": items, "next": following, "order": number}
+        return {"items": items, "next": following}
 
     def item(self, name: str) -> dict[str, Any]:
         """What is known of an image.

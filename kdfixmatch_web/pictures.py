@@ -50,8 +50,6 @@ class Pictures:
     Args:
         images: The images.
         cache: Folder to keep them in, which need not exist.
-        intensity_range: What intensities of 16-bit files become black and white, that
-            of a model. None: what those that were asked for so far need.
         cache_bytes: The most that the folder may take.
     """
 
@@ -59,12 +57,12 @@ class Pictures:
         self,
         images: ImageFolder,
         cache: Path,
-        intensity_range: IntensityRange | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._images = images
         self._cache = cache
-        self._range = intensity_range
+        # What of 16-bit files becomes black and white: as those asked for so far need.
+        self._range: IntensityRange | None = None
         self._survey: Survey | None = None
         self._surveying = threading.Lock()
         self._cache_bytes = cache_bytes
