@@ -83,30 +83,25 @@ class Pictures:
             UnreadableImage: It cannot be read.
         """
         file = self._images.file(name)
-        kept = None if size == "full" else self._place(file, size)
-        if kept is not None:
+        made_of = None if size == "full" else _made_of(file, size)
+        if made_of is not None:
             with contextlib.suppress(OSError):
+                kept = self._place(made_of)
                 data = kept.read_bytes()
                 # The oldest go first.
                 os.utime(kept)
                 return Picture(data, _media_type(data))
         with self._decoding:
             picture = _encoded(self._pixels(file), SIZES[size])
-        if kept is not None:
-            self._keep(kept, picture.data)
+        if made_of is not None:
+            # Which may have another range than before.
+            self._keep(self._place(made_of), picture.data)
         return picture
 
-    def _place(self, file: Path, size: str) -> Path | None:
-        """Where a picture is kept, which depends on all that it is made of.
-
-        None of a file that is not there: another that is gone is not this one.
-        """
-        with contextlib.suppress(OSError):
-            found = os.stat(file)
-            made_of = (file, size, found.st_mtime_ns, found.st_size, self._range)
-            key = hashlib.sha256(repr(made_of).encode()).hexdigest()
-            return self._cache / key[:2] / key[2:]
-        return None
+    def _place(self, made_of: str) -> Path:
+        """Where a picture is kept, which depends on all that it is made of."""
+        key = hashlib.sha256(f"{made_of} {self._range}".encode()).hexdigest()
+        return self._cache / key[:2] / key[2:]
 
     def _pixels(self, file: Path) -> Images:
         found, reason = _tried(file, self._range)
@@ -156,6 +151,14 @@ class Pictures:
             if room < 0:
                 with contextlib.suppress(OSError):
                     os.remove(path)
+
+
+def _made_of(file: Path, size: str) -> str | None:
+    """What tells a file and its state from others; None of one that is not there."""
+    with contextlib.suppress(OSError):
+        found = os.stat(file)
+        return ascii((file, size, found.st_mtime_ns, found.st_size))
+    return None
 
 
 def _tried(

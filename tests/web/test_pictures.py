@@ -67,6 +67,12 @@ def test_images_of_16_bits_are_shown_on_the_scale_of_those_seen(folder):
     shown = np.asarray(opened(pictures.get("bright.png", "small")))
     assert shown.max() == 255 and len(np.unique(shown)) > 200
     assert np.asarray(opened(pictures.get("camera.png", "small"))).max() == 15
+    # Also where that of one of them was kept by a server before.
+    write_deep(folder, "dark.png", 1000)
+    pictures = pictures_of(folder)
+    for name, brightest in (("camera.png", 255), ("dark.png", 62)):
+        shown = np.asarray(opened(pictures.get(name, "small")))
+        assert shown.max() == pytest.approx(brightest, abs=2)
 
 
 @pytest.mark.parametrize(
