@@ -131,7 +131,10 @@ class Scout:
         """
         name = self._of_round()
         file = self._folder / f"{name}.csv"
-        count = min(COUNT, len(self._images) - len(self._store))
+        # Half of them at most: some may be damaged, or copies of images for test, and
+        # more than can be suggested are refused.
+        left = len(self._images) - len(self._store)
+        count = min(COUNT, (left + 1) // 2)
         # Whoever labels meanwhile should not wait for it.
         command = ["nice", "-n", "10", *PYTHON, "kdfixmatch_cli", "suggest"]
         command += ["--unlabeled", str(self._images.root.absolute())]
