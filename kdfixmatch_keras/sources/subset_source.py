@@ -16,14 +16,17 @@ class SubsetSource(ImageSource):
         indices: Position in `source` of each image of the subset, shape (n,).
 
     Attributes:
-        source: As given.
-        indices: As given, int64.
+        source: As given; of a subset its own source, so that it is never one.
+        indices: Positions in that, int64.
 
     Raises:
         TypeError: If `source` is no source.
         IndexError: If an index is out of range.
         ValueError: If `indices` is not a 1-D integer array.
     """
+
+    source: ImageSource
+    indices: npt.NDArray[np.int64]
 
     def __init__(self, source: ImageSource, indices: npt.ArrayLike) -> None:
         """Checks the indices and reads no pixel."""
@@ -32,8 +35,11 @@ class SubsetSource(ImageSource):
                 "`source` must be an ImageSource, as `unlabeled_source` makes one. "
                 f"Received: type={type(source).__name__}"
             )
-        self.source = source
-        self.indices = source.check_indices(indices)
+        rows = source.check_indices(indices)
+        if isinstance(source, SubsetSource):
+            rows = source.indices[rows]
+            source = source.source
+        self.source, self.indices = source, rows
         names = source.names
         super().__init__(
             source.image_shape,

@@ -120,12 +120,19 @@ def test_a_test_folder_of_copies_is_refused(photos):
         opened(photos, size=(8, 8))
 
 
-def test_test_images_among_the_unlabeled_are_counted_without_copies(photos):
+@pytest.mark.parametrize("with_none", [False, True])
+def test_test_images_among_the_unlabeled_are_counted_without_copies(photos, with_none):
     copy(photos, 2)
+    (photos / "test" / "dog" / "empty.png").write_bytes(b"")
+    if with_none:
+        (photos / "test" / "none of these").mkdir()
+        Image.new("RGB", (8, 8)).save(photos / "test" / "none of these" / "x.png")
     for number in range(2):
         name = f"copy {number}.png"
         (photos / "unlabeled" / name).symlink_to(photos / "test" / "cat" / name)
     (photos / "unlabeled" / "x.png").symlink_to(photos / "test" / "cat" / "10-0.png")
-    facts = opened(photos, size=(8, 8)).facts()
+    facts = opened(photos, size=(8, 8), on_error="skip").facts()
     assert facts["test_among_unlabeled"] == 1
     assert facts["copies"] == 2
+    assert facts["test_none_of_these"] == with_none
+    assert "Left out, as they cannot be read: 1" in describe(facts)
