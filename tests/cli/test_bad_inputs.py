@@ -130,6 +130,18 @@ COMMAND_ROWS = [
     ("evaluate run --data s3://b/test", 1, "`--data` must be a path on this machine"),
     ("trusted run --output new.json", 1, "`--output` must be a CSV file"),
     ("report run --output new.pdf", 1, "`--output` must end in .html"),
+    ("audit", 2, "Missing option '--unlabeled'"),
+    ("audit --unlabeled unlabeled", 1, "must be given, and not both"),
+    (
+        "audit --unlabeled unlabeled --labeled labeled --output x.json",
+        1,
+        "`--output` must be a CSV file",
+    ),
+    (
+        "audit --unlabeled unlabeled --labeled labeled --backbone small_cnn",
+        1,
+        "`--backbone` must be a network with trained weights",
+    ),
     ("label --unlabeled unlabeled", 2, "Missing option '--labels'"),
     ("label --unlabeled gone --labels l.csv", 1, "`--unlabeled` must be an existing"),
     ("label --unlabeled empty --labels l.csv", 1, "must hold at least one image"),
