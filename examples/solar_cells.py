@@ -18,7 +18,7 @@ from tell import tell
 
 from kdfixmatch_keras import KDFixMatch, baselines, datasets
 
-LENGTH = {"labels": 20, "epochs": 6, "steps_per_epoch": 100, "batch_size": 16}
+LENGTH = {"labels": 20, "epochs": 6, "steps_per_epoch": 50, "batch_size": 16}
 NETWORK = {"backbone": "efficientnet_lite0", "image_size": (96, 96)}
 
 
