@@ -74,5 +74,7 @@ def _word(value: Any) -> str:
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     if isinstance(value, keras.optimizers.Optimizer):
-        return f"{value.name} at {float(value.learning_rate):g}"
+        # Its name would have a number, too.
+        kind = type(value).__name__.lower()
+        return f"{kind} at {float(value.learning_rate):g}"
     return {None: "none", True: "on", False: "off"}.get(value, str(value))

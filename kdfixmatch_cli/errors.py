@@ -46,7 +46,8 @@ _OPTIONS = {"run_dir": "output"}
 # Of a command, those that are paths of this machine.
 PATHS = (
     *("run", "labeled", "labels", "unlabeled", "test", "data", "output"),
-    "continue_from",
+    # Those of `label --import` and `--export`.
+    *("continue_from", "taken", "given"),
 )
 
 

@@ -842,7 +842,9 @@ def test_a_run_begins_with_the_probe_and_goes_on_with_it(
     assert [x.split(": ")[0].split("the ")[1] for x in accuracies] == [
         *("linear probe", "outer network", "inner network")
     ]
-    assert "Warning: The inner network is worse than the linear probe" in done.output
+    assert (
+        "Warning KD001: The inner network is worse than the linear probe" in done.output
+    )
     facts = json.loads((run / "run.json").read_text())
     assert list(facts["test_accuracy"]) == ["probe", "outer", "inner"]
     assert facts["fit"]["probe"] is True
