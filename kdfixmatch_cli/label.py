@@ -29,7 +29,7 @@ try:
     from kdfixmatch_web.guard import is_loopback
     from kdfixmatch_web.labeling import Labeling
     from kdfixmatch_web.scout import Scout
-    from kdfixmatch_web.server import listen, serve
+    from kdfixmatch_web.server import listen, serve, written_out
     from kdfixmatch_web.trainings import FinishedRun, Trainings, read_run
 except ModuleNotFoundError as error:
     remedy = 'install it with `pip install "kdfixmatch-keras[label]"`'
@@ -87,6 +87,7 @@ def label(
         labels_held(labels) as work,
         contextlib.ExitStack() as stack,
     ):
+        host = written_out(host, listening)
         _take(new, store, console)
         labeling = Labeling(
             images,

@@ -41,6 +41,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def written_out(host: str, listening: socket.socket) -> str:
+    """A host as browsers write it: of numbers, `0` and `127.1` are short for others.
+
+    Args:
+        host: What `listen` was asked for.
+        listening: What it returned.
+    """
+    if any(letter.isalpha() for letter in host):
+        return host
+    return str(listening.getsockname()[0])
+
+
 def serve(
     app: ASGIApp, listening: socket.socket, host: str, ready: Callable[[str], None]
 ) -> None:

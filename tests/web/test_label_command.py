@@ -83,6 +83,13 @@ def test_what_another_host_means_is_said(here, served):
     assert "not encrypted" in result.output
 
 
+@pytest.mark.parametrize("short, host", [("0", "0.0.0.0"), ("127.1", "127.0.0.1")])
+def test_short_addresses_are_written_out(here, served, short, host):
+    result = invoke("--no-browser", "--host", short)
+    assert f"Open http://{host}:" in result.output
+    assert ("Warning: whoever reaches" in result.output) == (host == "0.0.0.0")
+
+
 def test_what_is_left_out_of_the_folder_is_said(here, served, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "x.png"
     outside.touch()
