@@ -56,7 +56,6 @@ def main() -> int:
         return 0
     path = options.output / RESULTS
     content: dict[str, Any] = {
-        "commit": measuring.commit(),
         "machine": measuring.facts(),
         "cells": [],
     }
@@ -69,9 +68,11 @@ def main() -> int:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             for strategy in options.strategies:
                 key = {"data": data, "strategy": strategy, "seed": seed}
+                made_by = {"commit": measuring.commit()}
                 if any(key.items() <= cell.items() for cell in content["cells"]):
                     continue
-                content["cells"] += [key | f for f in labeled(arrays, strategy, seed)]
+                found = labeled(arrays, strategy, seed)
+                content["cells"] += [key | made_by | figures for figures in found]
                 measuring.keep(path, content)
                 figures = [f"{100 * c['accuracy']:.1f}" for c in content["cells"][-5:]]
                 print(
@@ -189,7 +190,7 @@ def summarize(content: dict[str, Any], folder: Path) -> None:
         strategies=strategies,
         seeds=sorted({c["seed"] for c in cells}),
         machine=content["machine"],
-        commit=content["commit"],
+        commits=sorted({cell["commit"] for cell in cells}),
         at_random=AT_RANDOM,
         figure=lambda data, strategy, step: _figure(cells, data, strategy, step),
         enough=lambda data, strategy: _enough(cells, data, strategy),
