@@ -66,7 +66,8 @@ def main() -> None:
     }
     print(summary(result))
     if options.output is not None:
-        measuring.keep(options.output / "results.json", result)
+        options.output.mkdir(parents=True, exist_ok=True)
+        measuring.keep(options.output / "labeling.json", result)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,7 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=1024, help="of an image in pixels")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds before a key")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="folder of results.json")
+    parser.add_argument("--output", type=Path, help="folder of labeling.json")
     parser.add_argument("--scratch", type=Path, help="folder for the images")
     return parser.parse_args(arguments)
 
