@@ -164,12 +164,8 @@ def _accuracy(arrays: Arrays, rows: NDArray[np.int64], seed: int) -> float:
     if len(names) == 1:
         return float((truth == names[0]).mean())
     z, labels = arrays["z"][rows], inverse.astype(np.int32)
-    strength = logistic_regression.DEFAULT_STRENGTH
     folds = logistic_regression.fold_rows(labels, seed)
-    if folds:
-        scores = logistic_regression.cross_validate(z, labels, folds)
-        best = min(scores, key=lambda score: (-score.accuracy, score.cross_entropy))
-        strength = best.strength
+    strength = logistic_regression.best_strength(z, labels, folds)
     classifier = logistic_regression.fit(z, labels, strength)
     found = classifier.log_probabilities(arrays["z_test"]).argmax(axis=1)
     return float((names[found] == truth).mean())

@@ -157,6 +157,23 @@ def cross_validate(
         return [_score(features, labels, folds, strength) for strength in STRENGTHS]
 
 
+def best_strength(
+    features: NDArray[np.float32], labels: NDArray[np.int32], folds: Folds
+) -> float:
+    """The strength that recognises most of what was held out.
+
+    Args:
+        features: float32 `(n, D)`.
+        labels: int32 `(n,)` in [0, K), each class at least once in each fit.
+        folds: What `fold_rows` returned; the default strength where there are none.
+    """
+    if not folds:
+        return DEFAULT_STRENGTH
+    scores = cross_validate(features, labels, folds)
+    best = min(scores, key=lambda score: (-score.accuracy, score.cross_entropy))
+    return best.strength
+
+
 def held_out(
     features: NDArray[np.float32], labels: NDArray[np.int32], seed: int
 ) -> NDArray[np.float64]:
@@ -176,13 +193,11 @@ def held_out(
     folds = fold_rows(labels, seed)
     total = np.zeros((len(labels), int(labels.max()) + 1))
     times = np.zeros((len(labels), 1))
-    if folds:
-        scores = cross_validate(features, labels, folds)
-        best = min(scores, key=lambda score: (-score.accuracy, score.cross_entropy))
-        for fitted, rows in folds:
-            classifier = fit(features[fitted], labels[fitted], best.strength)
-            total[rows] += np.exp(classifier.log_probabilities(features[rows]))
-            times[rows] += 1
+    strength = best_strength(features, labels, folds)
+    for fitted, rows in folds:
+        classifier = fit(features[fitted], labels[fitted], strength)
+        total[rows] += np.exp(classifier.log_probabilities(features[rows]))
+        times[rows] += 1
     return np.divide(total, times, np.full_like(total, np.nan), where=times > 0)
 
 
