@@ -14,7 +14,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ from PIL import Image, ImageEnhance
 
 from kdfixmatch_keras import audit, datasets
 from kdfixmatch_keras.baselines import LinearProbe, frozen_features
+from kdfixmatch_keras.sources import SubsetSource
+from kdfixmatch_keras.sources.image_source import in_parts
 from kdfixmatch_keras.sources.look_alikes import thumbnails
 
 SEEDS, NUM_LABELS, NUM_COPIES, WRONG = 3, 500, 50, 0.05
 BACKBONE, SIZE = "efficientnet_lite0", 96
-_CHUNK = 1024
 
 
 def main() -> int:
@@ -68,11 +69,13 @@ def planted(data: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
     images = datasets.load(data, NUM_LABELS, seed, data_dir=data_dir)
     rng = np.random.default_rng(seed)
     # As an audit has them: labeled and test first, then the others.
-    small = [thumbnails(part) for part in _parts(images.labeled.images)]
-    small += [thumbnails(part) for part in _parts(images.test.images)]
+    small = [thumbnails(part) for part in in_parts(images.labeled.images)]
+    small += [thumbnails(part) for part in in_parts(images.test.images)]
     known = len(np.concatenate(small))
     rows = np.setdiff1d(np.arange(len(images.unlabeled)), images.labeled_indices)
-    small += [thumbnails(part) for part in _parts(images.unlabeled, rows)]
+    small += [
+        thumbnails(part) for part in in_parts(SubsetSource(images.unlabeled, rows))
+    ]
     originals = rng.choice(known, NUM_COPIES, replace=False)
     for number, row in enumerate(originals.tolist()):
         labels = len(images.labeled.images)
@@ -106,12 +109,6 @@ def planted(data: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
         "wrong_among_doubtful": int(np.isin(found.rows, wrong).sum()),
         "wrong_among_first": int(np.isin(first_ones, wrong).sum()),
     }
-
-
-def _parts(source: Any, rows: Any = None) -> Iterator[NDArray[np.uint8]]:
-    rows = np.arange(len(source)) if rows is None else rows
-    for start in range(0, len(rows), _CHUNK):
-        yield source[rows[start : start + _CHUNK]]
 
 
 def _changed(pixels: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:

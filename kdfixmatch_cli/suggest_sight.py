@@ -1,6 +1,6 @@
 """What a network sees in the images that `kdfixmatch suggest` chooses from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from kdfixmatch_keras.report.run_folder import RunFolder
 from kdfixmatch_keras.serving import prediction
 from kdfixmatch_keras.sources import ArraySource, ImageSource
 from kdfixmatch_keras.sources.class_numbers import numbered
+from kdfixmatch_keras.sources.image_source import in_parts
 from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 from kdfixmatch_keras.sources.look_alikes import CopiesOf
 from kdfixmatch_keras.sources.pixels import Images
@@ -192,10 +193,10 @@ def _look(
         task = progress.add_task("Looking", total=total)
         known = None
         if images.test is not None:
-            known = CopiesOf(_parts(images.test))
+            known = CopiesOf(in_parts(images.test, CHUNK))
             progress.advance(task, len(images.test))
         for source in sources:
-            for part in _parts(source):
+            for part in in_parts(source, CHUNK):
                 z, p = sight(part)
                 features.append(z)
                 if p is not None:
@@ -212,8 +213,3 @@ def _look(
         console.print(f"Never suggested, as they look like images for test: {copies:,}")
     guessed = np.concatenate(probabilities) if probabilities else None
     return np.concatenate(features), guessed, excluded
-
-
-def _parts(source: ImageSource) -> Iterator[Images]:
-    for start in range(0, len(source), CHUNK):
-        yield source[np.arange(start, min(start + CHUNK, len(source)))]

@@ -19,6 +19,7 @@ from kdfixmatch_keras.sources import (
 )
 from kdfixmatch_keras.sources.copies import digests
 from kdfixmatch_keras.sources.image_decoding import read_header
+from kdfixmatch_keras.sources.image_source import in_parts
 from kdfixmatch_keras.sources.look_alikes import thumbnails
 
 # By code, in the order of the findings. A code keeps its meaning.
@@ -36,7 +37,6 @@ TINY = 16
 # Difference of the lightest and the darkest gray level of an image without content.
 FLAT = 4
 NEIGHBORS = 3
-_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,7 @@ def _file(source: ImageSource, row: int) -> Path | None:
 
 def _looks(source: ImageSource) -> Iterator[tuple[NDArray[Any], ...]]:
     """Digests, thumbnails and contrasts of the images of a source."""
-    for start in range(0, len(source), _CHUNK):
-        images = source[np.arange(start, min(start + _CHUNK, len(source)))]
+    for images in in_parts(source):
         levels = images.reshape(len(images), -1, images.shape[-1])
         contrast = np.ptp(levels, axis=1).max(axis=1)
         yield digests(images), thumbnails(images), contrast

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdfixmatch_keras.sources.folder_source import FolderSource
-from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.image_source import ImageSource, in_parts
 from kdfixmatch_keras.sources.labels import NONE_OF_THESE
 from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.sources.resolve import LabeledImages
@@ -17,7 +17,7 @@ from kdfixmatch_keras.sources.subset_source import SubsetSource
 
 # Of the test images; more are no accident.
 MAX_SHARE = 0.1
-_CHUNK, _BYTES = 256, 16
+_BYTES = 16
 
 # Of files, whose pixels take long to decode, and are asked for again by each training.
 _known: weakref.WeakKeyDictionary[FolderSource, npt.NDArray[np.bytes_]]
@@ -176,9 +176,7 @@ def _fingerprints(source: ImageSource) -> npt.NDArray[np.bytes_]:
     if isinstance(whole, FolderSource) and whole in _known:
         known = _known[whole]
         return known[source.indices] if isinstance(source, SubsetSource) else known
-    starts = range(0, len(source), _CHUNK)
-    parts = (np.arange(start, min(start + _CHUNK, len(source))) for start in starts)
-    found = np.concatenate([digests(source[rows]) for rows in parts])
+    found = np.concatenate([digests(part) for part in in_parts(source)])
     if isinstance(source, FolderSource):
         _known[source] = found
     return found

@@ -1,6 +1,7 @@
 """The interface of every source of images."""
 
 import abc
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -134,3 +135,9 @@ class ImageSource(abc.ABC):
     @abc.abstractmethod
     def _read(self, indices: npt.NDArray[np.int64]) -> Images:
         """Reads at least one image; `indices` have been checked."""
+
+
+def in_parts(source: ImageSource, size: int = 256) -> Iterator[Images]:
+    """All images of a source in their order, at most `size` of them in memory."""
+    for start in range(0, len(source), size):
+        yield source[np.arange(start, min(start + size, len(source)))]

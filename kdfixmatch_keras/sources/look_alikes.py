@@ -2,14 +2,14 @@
 
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from kdfixmatch_keras.sources.copies import digests
-from kdfixmatch_keras.sources.image_source import ImageSource
+from kdfixmatch_keras.sources.image_source import ImageSource, in_parts
 from kdfixmatch_keras.sources.pixels import Images
 from kdfixmatch_keras.sources.resolve import LabeledImages
 
@@ -72,10 +72,9 @@ def warn_of_look_alikes(
     told = _told.get(test.images)
     if told is not None and told() is labeled.images:
         return
-    known = np.concatenate([thumbnails(part) for _, part in _parts(labeled.images)])
-    found: list[int] = []
-    for rows, part in _parts(test.images):
-        found += rows[look_like(thumbnails(part), known)].tolist()
+    known = np.concatenate([thumbnails(part) for part in in_parts(labeled.images)])
+    alike = [look_like(thumbnails(part), known) for part in in_parts(test.images)]
+    found = np.flatnonzero(np.concatenate(alike)).tolist()
     if not found:
         return
     names = test.images.names
@@ -114,12 +113,6 @@ def look_like(
 def thumbnails(images: Images) -> npt.NDArray[np.float32]:
     """Small gray copies, float32 `(n, 64)`, of images, uint8 `(n, H, W, C)`."""
     return np.stack([_thumbnail(image) for image in images])
-
-
-def _parts(source: ImageSource) -> Iterator[tuple[npt.NDArray[np.int64], Images]]:
-    for start in range(0, len(source), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(source)))
-        yield rows, source[rows]
 
 
 def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
